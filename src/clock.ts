@@ -1,0 +1,69 @@
+/** A length of time or a point on a clock, in milliseconds. */
+export type Milliseconds = number
+
+/**
+ * Where Holdfast gets its time from. Give one of your own to run everything in virtual time.
+ *
+ * `now` is the wall clock (milliseconds since the epoch; it may step). `monotonic` never steps back: every wait and
+ * every age within a process is measured with it. `sleep` resolves once `monotonic` has moved on by `ms`, never
+ * earlier; it rejects with `signal.reason` as soon as the signal aborts.
+ */
+export interface Clock {
+  now(): Milliseconds
+  monotonic(): Milliseconds
+  sleep(ms: Milliseconds, signal?: AbortSignal): Promise<void>
+}
+
+/** setTimeout turns longer delays into 1 ms, so longer sleeps are slept in parts. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/** The machine's own clocks and timers. This file is the only one that touches them. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep(ms, signal) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason)
+      const wakeAt = performance.now() + ms
+      const wake = () => {
+        const leftMs = wakeAt - performance.now()
+        // Timers are kept in whole milliseconds and may fire a fraction early.
+        if (leftMs > 0) {
+          timer = setTimeout(wake, Math.min(Math.ceil(leftMs), LONGEST_TIMER_MS))
+          return
+        }
+        signal?.removeEventListener('abort', abort)
+        resolve()
+      }
+      const abort = () => {
+        clearTimeout(timer)
+        reject(signal?.reason)
+      }
+      let timer = setTimeout(wake, Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMER_MS))
+      signal?.addEventListener('abort', abort, { once: true })
+    })
+  },
+}
+
+/** Why an alarm's sleep ended early: it was cancelled. One object, because making an error costs microseconds. */
+const CANCELLED = new Error('alarm cancelled')
+
+/**
+ * Calls `ring` once after `ms`, unless the returned function is called first.
+ * While it is set it keeps the process alive, like any timer: cancel it when what it guards has ended.
+ */
+export function alarm(clock: Clock, ms: Milliseconds, ring: () => void): () => void {
+  const controller = new AbortController()
+  let cancelled = false
+  clock.sleep(ms, controller.signal).then(
+    () => {
+      if (!cancelled) ring()
+    },
+    () => {},
+  )
+  return () => {
+    if (cancelled) return
+    cancelled = true
+    controller.abort(CANCELLED)
+  }
+}
