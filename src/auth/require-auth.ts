@@ -1,0 +1,225 @@
+import type { Milliseconds } from '../clock.ts'
+import { ConfigError, DiscordAPIError, DiscordRateLimitError, HoldfastError } from '../errors.ts'
+import type { GuildMembership, GuildMemberships } from '../memberships.ts'
+import { allows, type PermissionName, permissionBit } from '../permissions.ts'
+import type { RefusalCode } from '../refusal.ts'
+import type { AuthRequest, Session, SessionResolver } from '../session.ts'
+import { AuthError } from './auth-error.ts'
+
+/** What a route asks for. */
+export interface RequireAuthOptions {
+  /**
+   * A guild the user must be in: its id, or how to find it (route parameters arrive as further arguments).
+   * Null, undefined and '' never pass.
+   */
+  guild?:
+    | string
+    // biome-ignore lint/suspicious/noExplicitAny: route parameters have the framework's types
+    | ((request: AuthRequest, ...rest: any[]) => string | null | undefined | Promise<string | null | undefined>)
+  /** Permissions the user must have in `guild`, all of them. Without `guild` a ConfigError. */
+  permissions?: PermissionName | readonly PermissionName[]
+  /** The oldest memberships accepted, counted from their fetch. Default: the stale time for GET and HEAD, 5 minutes for other methods. */
+  maxAgeMs?: Milliseconds
+  /** Only memberships fetched in the last 5 s, or confirmed with the bot token; else 503 with Retry-After. */
+  live?: boolean
+  /** False where a route only needs the user. Default true. */
+  guilds?: boolean
+}
+
+/** Who asks, and what they may see. */
+export interface Auth {
+  readonly user: { readonly id: string }
+  readonly guilds: GuildMemberships
+  /** Whether the guilds are older than their fresh time because they could not be fetched anew. */
+  readonly stale: boolean
+  readonly guildsFetchedAt: Date
+  readonly source: MembershipResult['source']
+  /** Why they are stale. */
+  readonly reason?: 'throttled' | 'unavailable' | 'slow'
+  /** When Discord will be asked again, where that is known. */
+  readonly retryAt?: Date
+  /** The guild that `guild` named and that was checked. */
+  readonly guild?: GuildMembership
+}
+
+/** A user's guilds, with how old they are and why. */
+export interface MembershipResult {
+  readonly guilds: GuildMemberships
+  readonly stale: boolean
+  readonly fetchedAt: Date
+  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
+  readonly reason?: 'throttled' | 'unavailable' | 'slow'
+  readonly retryAt?: Date
+}
+
+export interface MembershipOptions {
+  /** The oldest memberships accepted, counted from their fetch. Default: the stale time. */
+  maxAgeMs?: Milliseconds
+  /** How long the caller that starts a refresh waits for it. Default: the cache's. */
+  patienceMs?: Milliseconds
+  /** Only memberships fetched in the last 5 s. */
+  live?: boolean
+  signal?: AbortSignal
+}
+
+/** What `requireAuth` needs of the rest of the house. */
+export interface RequireAuthNeeds {
+  readonly session: SessionResolver | ((request: AuthRequest) => Promise<Session | null>)
+  readonly memberships: (user: Session, options: MembershipOptions) => Promise<MembershipResult>
+  /** The guild as the bot sees the user in it now; null where the user is not in it; undefined where no bot can tell. */
+  readonly confirmLive: (userId: string, guildId: string) => Promise<GuildMembership | null | undefined>
+  readonly isDeadToken: (accessToken: string) => boolean
+  readonly now: () => Milliseconds
+}
+
+/** A change needs to know more recently than a look. */
+const MAX_AGE_OF_CHANGES_MS: Milliseconds = 5 * 60 * 1000
+/** Said where nobody knows how long the trouble will last. */
+const UNKNOWN_WAIT_MS: Milliseconds = 5_000
+
+export interface RequireAuth {
+  /**
+   * Resolves to the user of a request and the guilds they are in, or throws an `AuthError` whose `toResponse()` is ready
+   * to return. Never fails open: whatever goes wrong, the request is refused.
+   *
+   * 401 UNAUTHENTICATED: no session, or a token that Discord does not accept. 403 FORBIDDEN: the session is known to lack
+   * the scope `guilds`, or the user is not in `guild`, or lacks one of `permissions`. 429 RATE_LIMITED: Discord throttles
+   * and no memberships young enough are held. 503 SERVICE_UNAVAILABLE: Discord cannot be used and none are held.
+   * ConfigError: `permissions` without `guild`, an unknown permission, a bearer token without DISCORD_CLIENT_ID.
+   */
+  (request: AuthRequest, options: RequireAuthOptions & { guilds: false }): Promise<Pick<Auth, 'user'>>
+  (request: AuthRequest, options?: RequireAuthOptions): Promise<Auth>
+}
+
+/** Makes `requireAuth`. Further arguments of the call reach `guild`, where it is a function. */
+export function createRequireAuth(needs: RequireAuthNeeds) {
+  const refuse = (
+    code: RefusalCode,
+    message: string,
+    details: { retryAfterMs?: Milliseconds | undefined; cause?: unknown } = {},
+  ) => new AuthError(code, message, { ...details, now: needs.now })
+
+  return async function requireAuth(
+    request: AuthRequest,
+    options: RequireAuthOptions = NO_OPTIONS,
+    rest: readonly unknown[] = NO_ARGUMENTS,
+  ): Promise<Auth> {
+    const needed = neededBits(options)
+    const session = await findSession(request)
+    const user = { id: session.userId }
+    // The overload without guilds promises only the user.
+    if (options.guilds === false && !('guild' in options)) return { user } as Auth
+    if (session.scopes && !session.scopes.includes('guilds'))
+      throw refuse('FORBIDDEN', 'the session lacks the scope guilds; sign the user in with it')
+    // `{ guild: undefined }` is a route parameter that is missing, not a route without a guild.
+    const guildId = 'guild' in options ? ((await guildOf(request, options, rest)) ?? '') : undefined
+    const { memberships, guild } = await findMemberships(session, request, options, guildId)
+    const auth: Auth = {
+      user,
+      guilds: memberships.guilds,
+      stale: memberships.stale,
+      guildsFetchedAt: memberships.fetchedAt,
+      source: memberships.source,
+      ...(memberships.reason && { reason: memberships.reason }),
+      ...(memberships.retryAt && { retryAt: memberships.retryAt }),
+    }
+    if (guildId === undefined) return auth
+    if (!guild) throw refuse('FORBIDDEN', 'the user is not in the guild that this route asks for')
+    if (!allows(guild, needed)) throw refuse('FORBIDDEN', 'the user lacks a permission that this route asks for')
+    return { ...auth, guild }
+  }
+
+  async function findSession(request: AuthRequest): Promise<Session> {
+    let session: Session | null
+    try {
+      session = await needs.session(request as Request)
+    } catch (error) {
+      throw asAuthError(error, 'the session could not be read')
+    }
+    if (session === null || session === undefined) throw refuse('UNAUTHENTICATED', 'the request has no session')
+    if (!isText(session.userId) || !isText(session.accessToken))
+      throw refuse('UNAUTHENTICATED', 'the session has no userId or no accessToken; check the session resolver')
+    if (needs.isDeadToken(session.accessToken))
+      throw refuse('UNAUTHENTICATED', 'Discord does not accept the token of this session any more')
+    return session
+  }
+
+  async function findMemberships(
+    session: Session,
+    request: AuthRequest,
+    options: RequireAuthOptions,
+    guildId: string | undefined,
+  ): Promise<{ memberships: MembershipResult; guild: GuildMembership | undefined }> {
+    const method = request.method ?? 'GET'
+    const isLook = method === 'GET' || method === 'HEAD'
+    const maxAgeMs = options.maxAgeMs ?? (isLook ? undefined : MAX_AGE_OF_CHANGES_MS)
+    try {
+      const asked = options.live ? LIVE : maxAgeMs === undefined ? NO_OPTIONS : { maxAgeMs }
+      const memberships = await needs.memberships(session, asked)
+      return { memberships, guild: guildId ? memberships.guilds.get(guildId) : undefined }
+    } catch (error) {
+      const refusal = asAuthError(error, 'the memberships could not be read')
+      if (!options.live || !(refusal instanceof AuthError) || refusal.retryAfterMs === undefined) throw refusal
+      const confirmed = guildId ? await confirmWithBot(session, guildId) : undefined
+      if (confirmed) return confirmed
+      throw refuse('SERVICE_UNAVAILABLE', 'this route needs live memberships, and Discord cannot be asked now', {
+        retryAfterMs: refusal.retryAfterMs,
+        cause: error,
+      })
+    }
+  }
+
+  /** The guild as the bot sees it now, with the older list for the rest; undefined where that cannot be had either. */
+  async function confirmWithBot(session: Session, guildId: string) {
+    try {
+      const guild = await needs.confirmLive(session.userId, guildId)
+      if (guild === undefined) return undefined
+      const memberships = await needs.memberships(session, NO_OPTIONS)
+      return { memberships, guild: guild ?? undefined }
+    } catch {
+      // The refusal that led here tells more than why the second way failed too.
+      return undefined
+    }
+  }
+
+  /** What an error means for a request. A ConfigError stays one: its reader is the developer, not the user. */
+  function asAuthError(error: unknown, context: string): AuthError | ConfigError {
+    if (error instanceof AuthError || error instanceof ConfigError) return error
+    if (error instanceof DiscordRateLimitError)
+      return refuse('RATE_LIMITED', `${context}: Discord throttles`, { retryAfterMs: error.retryAfterMs, cause: error })
+    if (error instanceof DiscordAPIError && error.status === 401)
+      return refuse('UNAUTHENTICATED', `${context}: Discord does not accept the token`, { cause: error })
+    if (error instanceof DiscordAPIError && error.status === 403)
+      return refuse('FORBIDDEN', `${context}: Discord refused; the token may lack a scope`, { cause: error })
+    const retryAfterMs = (error instanceof HoldfastError && error.retryAfterMs) || UNKNOWN_WAIT_MS
+    return refuse('SERVICE_UNAVAILABLE', `${context}: Discord cannot be used`, { retryAfterMs, cause: error })
+  }
+}
+
+const NO_OPTIONS: RequireAuthOptions & MembershipOptions = Object.freeze({})
+const NO_ARGUMENTS: readonly unknown[] = Object.freeze([])
+const LIVE: MembershipOptions = Object.freeze({ live: true })
+
+async function guildOf(
+  request: AuthRequest,
+  { guild }: RequireAuthOptions,
+  rest: readonly unknown[],
+): Promise<string | null> {
+  const id: unknown = typeof guild === 'function' ? await guild(request, ...rest) : guild
+  return typeof id === 'string' ? id : null
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+
+/** All bits that `permissions` asks for; checked before anything is asked of anybody. */
+function neededBits(options: RequireAuthOptions): bigint {
+  const { permissions } = options
+  if (permissions === undefined) return 0n
+  if (!('guild' in options))
+    throw new ConfigError(
+      'permissions',
+      'requireAuth: permissions need a guild to be checked in; give the option guild too',
+    )
+  const names = typeof permissions === 'string' ? [permissions] : permissions
+  return names.reduce((bits, name) => bits | permissionBit(name), 0n)
+}

@@ -1,0 +1,31 @@
+import type { Milliseconds } from '../clock.ts'
+
+/** A value and when it was fetched. Both its times count from then; nothing that happens later moves them. */
+export interface Entry {
+  readonly value: unknown
+  readonly bytes: number
+  /** Monotonic: what ages are measured with. */
+  readonly fetchedAtMs: Milliseconds
+  /** Wall clock: what people are shown. */
+  readonly fetchedAt: Date
+  /** The times it was stored with, for `peek`, which is given none. */
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  /** Whose it is, where it belongs to a user. */
+  readonly user: string | undefined
+  /** When its use was last noted; monotonic. */
+  usedAtMs: Milliseconds
+}
+
+/** From this share of the fresh time on, a value is refreshed in the background while it is still fresh. */
+export const EAGER_SHARE = 0.8
+
+/** What an age means: `eager` is fresh, and worth refreshing already. */
+export function ageState(
+  ageMs: Milliseconds,
+  freshMs: Milliseconds,
+  staleMs: Milliseconds,
+): 'fresh' | 'eager' | 'stale' | 'expired' {
+  if (ageMs < freshMs) return ageMs < freshMs * EAGER_SHARE ? 'fresh' : 'eager'
+  return ageMs < staleMs ? 'stale' : 'expired'
+}

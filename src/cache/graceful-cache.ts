@@ -1,0 +1,385 @@
+import { alarm, type Clock, type Milliseconds } from '../clock.ts'
+import { HoldfastError, withRetryAfter } from '../errors.ts'
+import type { Events } from '../events.ts'
+import { type Flight, SingleFlight } from '../single-flight.ts'
+import { type CacheKey, cacheId, keyName, userPrefix } from './cache-key.ts'
+import { ageState, EAGER_SHARE, type Entry } from './entry.ts'
+import { type Failure, Failures, isTrouble, reasonOf } from './failures.ts'
+import { MemoryTier } from './memory-tier.ts'
+import { plainJsonBytes } from './plain-json.ts'
+
+/** How a value is loaded and how long it lasts. Times are milliseconds; those left out are the instance's. */
+export interface CacheOptions<T> {
+  /** Fetches the value. Called once for all who ask at the same time; its result is shared between them. */
+  load: (context: LoadContext<T>) => Promise<T>
+  /** Answered from the cache without asking, for this long after the fetch. Default 60 min. */
+  freshMs?: Milliseconds
+  /** How old a value may be when it cannot be loaded anew; also counted from its fetch. Default 24 h. */
+  staleMs?: Milliseconds
+  /** How long the caller that starts the refresh of a stale value waits for it. Default 500. */
+  patienceMs?: Milliseconds
+  /** Ends this caller's wait. The load goes on for the others, and for the cache. */
+  signal?: AbortSignal
+  /** Which errors a stale value may hide. The others purge the value. Default: all but errors with a `status` of 4xx other than 429. */
+  shouldMask?: (error: unknown) => boolean
+  /** How the value is written as text. Without one, a value that JSON would change is refused. */
+  codec?: { version: string; encode(value: T): string; decode(text: string): T }
+  /** How long a load is already known to be refused, in milliseconds: then a stale value is given at once. Asked only when a load would begin. */
+  refusedForMs?: () => Milliseconds | undefined
+}
+
+export interface LoadContext<T = unknown> {
+  /** Aborts when the load is given up (`loadTimeoutMs`) or the instance is closed; never because one caller left. */
+  readonly signal: AbortSignal
+  /** The value that is being refreshed, where there is one. */
+  readonly stale?: T
+}
+
+/** A value with where it came from and how old it is. */
+export interface Cached<T> {
+  /** Shared between callers; never to be changed by them. */
+  readonly value: T
+  readonly state: 'fresh' | 'stale' | 'loaded'
+  readonly fetchedAt: Date
+  readonly ageMs: Milliseconds
+  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
+  /** Why a stale value was given: Discord throttles us, cannot be used, or has not answered yet. */
+  readonly reason?: 'throttled' | 'unavailable' | 'slow'
+  /** When the next refresh may begin, where that is known. */
+  readonly retryAt?: Date
+}
+
+export interface GracefulCacheOptions {
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  readonly patienceMs: Milliseconds
+  readonly loadTimeoutMs: Milliseconds
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly clock: Clock
+  readonly events: Events
+}
+
+/**
+ * Answers fresh values from memory, keeps stale ones on hand while loading fails, and asks for each key once at a time.
+ * How old a value may be is counted from its fetch, and no failure ever moves that.
+ */
+export class GracefulCache {
+  readonly #freshMs: Milliseconds
+  readonly #options: GracefulCacheOptions
+  readonly #clock: Clock
+  readonly #events: Events
+  readonly #memory: MemoryTier
+  readonly #failures: Failures
+  readonly #flights = new SingleFlight<Entry>('continue')
+  readonly #counts = { fresh: 0, stale: 0, loaded: 0, failed: 0 }
+  #draining = false
+  #closed = false
+
+  constructor(options: GracefulCacheOptions) {
+    this.#freshMs = options.freshMs
+    this.#options = options
+    this.#clock = options.clock
+    this.#events = options.events
+    this.#memory = new MemoryTier(options.maxEntries, options.maxBytes)
+    this.#failures = new Failures(options.clock)
+  }
+
+  /**
+   * The value under `key`: fresh from memory, else loaded, else (where loading is refused, fails or takes long) stale.
+   * Rejects with the loader's error where nothing usable is held, with HoldfastError LOAD_TIMEOUT, VALUE_UNDEFINED,
+   * VALUE_NOT_JSON, INVALID_KEY, INVALID_OPTION or CLOSED, or with `signal.reason`.
+   */
+  async get<T>(key: CacheKey, options: CacheOptions<T>): Promise<Cached<T>> {
+    // The way of a hit: one look-up, one reading of the clock, one object. Everything else is in #find.
+    const id = typeof key === 'string' && key.charCodeAt(0) > 0 ? key : cacheId(key)
+    const entry = this.#memory.find(id)
+    if (entry !== undefined && (options.signal === undefined || !options.signal.aborted)) {
+      const now = this.#clock.monotonic()
+      const ageMs = now - entry.fetchedAtMs
+      if (ageMs < (options.freshMs ?? this.#freshMs) * EAGER_SHARE) {
+        this.#counts.fresh++
+        this.#memory.noteUse(id, entry, now)
+        if (this.#events.active) this.#events.emit({ type: 'cache.hit', key: keyName(key) })
+        return { value: entry.value as T, state: 'fresh', source: 'memory', fetchedAt: entry.fetchedAt, ageMs }
+      }
+    }
+    return this.#find(key, id, entry, options)
+  }
+
+  /** What is held in memory now, fresh or stale by the times it was stored with; undefined where there is nothing. Starts nothing. */
+  peek<T>(key: CacheKey): Cached<T> | undefined {
+    const entry = this.#memory.find(cacheId(key))
+    if (!entry) return undefined
+    const ageMs = this.#clock.monotonic() - entry.fetchedAtMs
+    const state = ageState(ageMs, entry.freshMs, entry.staleMs)
+    if (state === 'expired') return undefined
+    return asCached<T>(entry, state === 'stale' ? 'stale' : 'fresh', ageMs)
+  }
+
+  /** Stores a value as if it had just been loaded. A load that is under way will not overwrite it. */
+  async set<T>(
+    key: CacheKey,
+    value: T,
+    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'codec'> = {},
+  ): Promise<void> {
+    this.#refuseIfClosed()
+    checkTimes(options)
+    const id = cacheId(key)
+    const entry = this.#entry(key, value, options)
+    this.#detach(id)
+    this.#failures.forget(id)
+    this.#memory.store(id, entry)
+  }
+
+  /** Forgets a value. A load that is under way still answers its callers, and is not kept. */
+  async invalidate(key: CacheKey): Promise<void> {
+    const id = cacheId(key)
+    this.#detach(id)
+    this.#failures.forget(id)
+    this.#memory.delete(id)
+  }
+
+  /** Forgets everything that was stored under `{ user: userId, key }`, whatever the key. */
+  async invalidateUser(userId: string): Promise<void> {
+    const prefix = userPrefix(userId)
+    for (const id of [...this.#flights.keys()]) if (id.startsWith(prefix)) this.#detach(id)
+    this.#failures.forgetAll(prefix)
+    this.#memory.deleteUser(userId)
+  }
+
+  /** Begins no more refreshes in the background, and waits for the loads under way, at most `deadlineMs`. */
+  async drain(deadlineMs: Milliseconds): Promise<void> {
+    this.#draining = true
+    const loads = [...this.#flights.values()].map((flight) => flight.promise)
+    if (loads.length === 0) return
+    await new Promise<void>((resolve) => {
+      const cancelAlarm = alarm(this.#clock, deadlineMs, resolve)
+      void Promise.allSettled(loads).then(() => {
+        cancelAlarm()
+        resolve()
+      })
+    })
+  }
+
+  /** Ends the loads under way, and refuses every later call with HoldfastError CLOSED. */
+  close(): void {
+    this.#draining = true
+    this.#closed = true
+    for (const flight of [...this.#flights.values()]) flight.cancel(closed())
+  }
+
+  stats() {
+    return { ...this.#counts, entries: this.#memory.entries, bytes: this.#memory.bytes }
+  }
+
+  async #find<T>(key: CacheKey, id: string, entry: Entry | undefined, options: CacheOptions<T>): Promise<Cached<T>> {
+    this.#refuseIfClosed()
+    checkTimes(options)
+    if (options.signal?.aborted) throw options.signal.reason
+    if (entry) {
+      const ageMs = this.#clock.monotonic() - entry.fetchedAtMs
+      const { freshMs = this.#freshMs, staleMs = this.#options.staleMs } = options
+      const state = ageState(ageMs, freshMs, staleMs)
+      if (state === 'fresh' || state === 'eager') {
+        if (state === 'eager' && this.#mayRefresh(id, options)) this.#start(key, id, entry, options, 'eager')
+        this.#counts.fresh++
+        this.#events.emit({ type: 'cache.hit', key: keyName(key) })
+        return asCached<T>(entry, 'fresh', ageMs)
+      }
+      if (state === 'stale') return this.#refresh(key, id, entry, options)
+      if (ageMs >= entry.staleMs) this.#memory.delete(id)
+    }
+    return this.#load(key, id, options)
+  }
+
+  /** Something stale is held: whoever starts the refresh waits a little, nobody else waits at all. */
+  async #refresh<T>(key: CacheKey, id: string, entry: Entry, options: CacheOptions<T>): Promise<Cached<T>> {
+    if (this.#flights.get(id)) return this.#stale(key, entry, 'slow')
+    const failure = this.#failures.holding(id)
+    if (failure) return this.#staleAfter(key, entry, failure)
+    const refusedForMs = options.refusedForMs?.() ?? 0
+    if (refusedForMs > 0) return this.#stale(key, entry, 'throttled', this.#dateIn(refusedForMs))
+    if (this.#draining) return this.#stale(key, entry, 'slow')
+    const flight = this.#start(key, id, entry, options, 'stale')
+    const { patienceMs = this.#options.patienceMs } = options
+    try {
+      const loaded = await this.#waitAtMost(patienceMs, flight, options.signal)
+      return loaded ? this.#loaded(loaded) : this.#stale(key, entry, 'slow')
+    } catch (error) {
+      if (options.signal?.aborted || !this.#masks(options, error)) throw error
+      const failure = this.#failures.holding(id)
+      return failure ? this.#staleAfter(key, entry, failure) : this.#stale(key, entry, reasonOf(error))
+    }
+  }
+
+  /** Nothing usable is held: all who ask share one load, and one failure. */
+  async #load<T>(key: CacheKey, id: string, options: CacheOptions<T>): Promise<Cached<T>> {
+    let flight = this.#flights.get(id)
+    if (!flight) {
+      const failure = this.#failures.holding(id)
+      if (failure) throw withRetryAfter(failure.error, failure.notBeforeMs - this.#clock.monotonic())
+      flight = this.#start(key, id, undefined, options, undefined)
+    }
+    return this.#loaded(await flight.wait(options.signal))
+  }
+
+  #start<T>(
+    key: CacheKey,
+    id: string,
+    stale: Entry | undefined,
+    options: CacheOptions<T>,
+    refresh: 'eager' | 'stale' | undefined,
+  ): Flight<Entry> {
+    if (refresh) this.#events.emit({ type: 'cache.refresh', key: keyName(key), reason: refresh })
+    else this.#events.emit({ type: 'cache.miss', key: keyName(key) })
+    const flight: Flight<Entry> = this.#flights.start(id, async (signal) => {
+      // The next turn of the microtask queue, so that `flight` is there even where the loader fails at once.
+      await undefined
+      const isCurrent = () => this.#flights.get(id) === flight
+      try {
+        const value = await this.#withTimeout(
+          flight,
+          (signal) => {
+            return options.load(stale === undefined ? { signal } : { signal, stale: stale.value as T })
+          },
+          signal,
+        )
+        const entry = this.#entry(key, value, options)
+        if (isCurrent()) {
+          this.#failures.forget(id)
+          this.#memory.store(id, entry)
+        }
+        return entry
+      } catch (error) {
+        this.#counts.failed++
+        this.#events.emit({ type: 'cache.failed', key: keyName(key), code: codeOf(error) })
+        // An invalidation came first, or the instance closed: this load has nothing to say about what is held.
+        if (isCurrent() && !this.#closed) {
+          if (this.#masks(options, error)) this.#failures.note(id, error)
+          else {
+            this.#failures.forget(id)
+            this.#memory.delete(id)
+          }
+        }
+        throw error
+      }
+    })
+    return flight
+  }
+
+  /** Gives a load up after `loadTimeoutMs`, whether it listens to its signal or not. */
+  #withTimeout<T>(flight: Flight<Entry>, load: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const { loadTimeoutMs } = this.#options
+      const cancelAlarm = alarm(this.#clock, loadTimeoutMs, () =>
+        flight.cancel(
+          new HoldfastError(
+            'LOAD_TIMEOUT',
+            `a load was given up after ${loadTimeoutMs} ms; make it end sooner, or raise loadTimeoutMs`,
+          ),
+        ),
+      )
+      const giveUp = () => {
+        cancelAlarm()
+        reject(signal.reason)
+      }
+      if (signal.aborted) return giveUp()
+      signal.addEventListener('abort', giveUp, { once: true })
+      // Inside a promise, so that a loader that throws at once, or returns no promise, is treated like any other.
+      new Promise<T>((started) => started(load(signal))).then(resolve, reject).finally(() => {
+        cancelAlarm()
+        signal.removeEventListener('abort', giveUp)
+      })
+    })
+  }
+
+  #waitAtMost(ms: Milliseconds, flight: Flight<Entry>, signal: AbortSignal | undefined): Promise<Entry | undefined> {
+    if (ms <= 0) return Promise.resolve(undefined)
+    return new Promise((resolve, reject) => {
+      const cancelAlarm = alarm(this.#clock, ms, () => resolve(undefined))
+      flight.wait(signal).then(resolve, reject).finally(cancelAlarm)
+    })
+  }
+
+  #mayRefresh(id: string, options: Pick<CacheOptions<unknown>, 'refusedForMs'>): boolean {
+    return (
+      !this.#draining && !this.#flights.get(id) && !this.#failures.holding(id) && !((options.refusedForMs?.() ?? 0) > 0)
+    )
+  }
+
+  #masks(options: Pick<CacheOptions<unknown>, 'shouldMask'>, error: unknown): boolean {
+    return (options.shouldMask ?? isTrouble)(error)
+  }
+
+  #entry<T>(key: CacheKey, value: T, options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'codec'>): Entry {
+    if (value === undefined)
+      throw new HoldfastError('VALUE_UNDEFINED', 'undefined cannot be cached; return null where there is nothing')
+    const now = this.#clock.monotonic()
+    return {
+      value,
+      bytes: options.codec ? options.codec.encode(value).length : plainJsonBytes(value),
+      fetchedAtMs: now,
+      fetchedAt: new Date(this.#clock.now()),
+      freshMs: options.freshMs ?? this.#freshMs,
+      staleMs: options.staleMs ?? this.#options.staleMs,
+      user: typeof key === 'string' ? undefined : key.user,
+      usedAtMs: now,
+    }
+  }
+
+  #loaded<T>(entry: Entry): Cached<T> {
+    this.#counts.loaded++
+    return asCached<T>(entry, 'loaded', this.#clock.monotonic() - entry.fetchedAtMs)
+  }
+
+  #staleAfter<T>(key: CacheKey, entry: Entry, failure: Failure): Cached<T> {
+    return this.#stale(key, entry, reasonOf(failure.error), this.#dateIn(failure.notBeforeMs - this.#clock.monotonic()))
+  }
+
+  #stale<T>(key: CacheKey, entry: Entry, reason: NonNullable<Cached<T>['reason']>, retryAt?: Date): Cached<T> {
+    this.#counts.stale++
+    this.#events.emit({ type: 'cache.stale', key: keyName(key), reason })
+    const cached = { ...asCached<T>(entry, 'stale', this.#clock.monotonic() - entry.fetchedAtMs), reason }
+    return retryAt ? { ...cached, retryAt } : cached
+  }
+
+  #dateIn(ms: Milliseconds): Date {
+    return new Date(this.#clock.now() + Math.max(0, ms))
+  }
+
+  /** A load that is under way keeps its callers and loses its place. */
+  #detach(id: string): void {
+    const flight = this.#flights.get(id)
+    if (flight) this.#flights.forget(id, flight)
+  }
+
+  #refuseIfClosed(): void {
+    if (this.#closed) throw closed()
+  }
+}
+
+function asCached<T>(entry: Entry, state: Cached<T>['state'], ageMs: Milliseconds): Cached<T> {
+  return {
+    value: entry.value as T,
+    state,
+    source: state === 'loaded' ? 'load' : 'memory',
+    fetchedAt: entry.fetchedAt,
+    ageMs,
+  }
+}
+
+function checkTimes(options: { freshMs?: unknown; staleMs?: unknown; patienceMs?: unknown }): void {
+  for (const name of ['freshMs', 'staleMs', 'patienceMs'] as const) {
+    const ms = options[name]
+    if (ms !== undefined && !(typeof ms === 'number' && ms >= 0))
+      throw new HoldfastError('INVALID_OPTION', `cache: option ${name} must be milliseconds, not negative`)
+  }
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null | undefined)?.code
+  return typeof code === 'string' ? code : 'UNKNOWN'
+}
+
+const closed = () => new HoldfastError('CLOSED', 'this Holdfast instance was closed; make a new one')

@@ -1,0 +1,275 @@
+import { getHeapStatistics } from 'node:v8'
+import { type Clock, type Milliseconds, systemClock } from './clock.ts'
+import { ConfigError } from './errors.ts'
+import type { Logger } from './events.ts'
+import type { SessionResolver } from './session.ts'
+
+/** How an instance is made. Options beat environment variables, which beat defaults. Times are milliseconds. */
+export interface HoldfastOptions {
+  discord?: {
+    /** Where to call. Default Discord's v10 API. */
+    baseUrl?: string
+    /** Tries after the first, 0 to 10. Default 3. */
+    maxRetries?: number
+    /** First backoff where Discord names no wait; then doubling. Default 1000. */
+    retryDelayMs?: Milliseconds
+    /** All waits of one call together; a longer wait fails at once. Default 10 000. */
+    maxWaitMs?: Milliseconds
+    /** One attempt, connect to last byte. Default 10 000. */
+    timeoutMs?: Milliseconds
+    /** What is tried again. Default `'rate-limit'`. */
+    retryOn?: 'rate-limit' | 'transient'
+    clientId?: string
+    clientSecret?: string
+    publicKey?: string
+    /** Lets `requireAuth({ live: true })` ask as the bot where the user's own list cannot be fetched. */
+    botToken?: string
+  }
+  cache?: {
+    /** Answered without asking Discord. Default 60 min. */
+    freshMs?: Milliseconds
+    /** How old an answer may be when Discord cannot be asked, counted from its fetch. Default 24 h. */
+    staleMs?: Milliseconds
+    /** How long the caller that starts a refresh waits for it. Default 500. */
+    patienceMs?: Milliseconds
+    /** After this a load is given up. Default 30 000. */
+    loadTimeoutMs?: Milliseconds
+    /** Default 100 000. */
+    maxEntries?: number
+    /** Default: a quarter of the heap limit. */
+    maxBytes?: number
+  }
+  /** Who is signed in. Default: `Authorization: Bearer` with a token issued to `clientId`. */
+  session?: SessionResolver
+  /** Where users reach this app, for example `https://dash.example`. Also tells Discord whom to write to. */
+  publicUrl?: string
+  logger?: Logger
+  clock?: Clock
+  /** From 0 to below 1. Default Math.random; used for jitter only. */
+  random?: () => number
+}
+
+/** The checked configuration of an instance. */
+export interface Config {
+  readonly baseUrl: URL
+  readonly maxRetries: number
+  readonly retryDelayMs: Milliseconds
+  readonly maxWaitMs: Milliseconds
+  readonly timeoutMs: Milliseconds
+  readonly retryOn: 'rate-limit' | 'transient'
+  readonly clientId: string | undefined
+  readonly botToken: string | undefined
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  readonly patienceMs: Milliseconds
+  readonly loadTimeoutMs: Milliseconds
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly publicUrl: string | undefined
+  readonly session: SessionResolver | undefined
+  readonly logger: Logger | undefined
+  readonly clock: Clock
+  readonly random: () => number
+}
+
+const MINUTE: Milliseconds = 60_000
+const HOUR: Milliseconds = 60 * MINUTE
+const YEAR: Milliseconds = 365 * 24 * HOUR
+
+/** A number among the settings. `unit` is what one step of the variable is, in the option's own unit. */
+interface NumberSetting {
+  readonly variable?: string
+  readonly unit?: number
+  readonly unitName: string
+  readonly min: number
+  readonly max: number
+  readonly whole?: boolean
+  readonly fallback: number
+}
+
+/** Every number, with its variable, unit, bounds and default: the one table that docs/reference/configuration.md is made from. */
+export const NUMBERS = {
+  'discord.maxRetries': {
+    variable: 'DISCORD_API_MAX_RETRIES',
+    unitName: 'tries after the first',
+    min: 0,
+    max: 10,
+    whole: true,
+    fallback: 3,
+  },
+  'discord.retryDelayMs': {
+    variable: 'DISCORD_API_RETRY_DELAY_MS',
+    unitName: 'milliseconds',
+    min: 0,
+    max: HOUR,
+    fallback: 1000,
+  },
+  'discord.maxWaitMs': {
+    variable: 'DISCORD_API_MAX_WAIT_MS',
+    unitName: 'milliseconds',
+    min: 0,
+    max: YEAR,
+    fallback: 10_000,
+  },
+  'discord.timeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 10_000 },
+  'cache.freshMs': {
+    variable: 'DISCORD_GUILD_CACHE_FRESH_MINUTES',
+    unit: MINUTE,
+    unitName: 'minutes',
+    min: 0,
+    max: YEAR,
+    fallback: 60 * MINUTE,
+  },
+  'cache.staleMs': {
+    variable: 'DISCORD_GUILD_CACHE_STALE_HOURS',
+    unit: HOUR,
+    unitName: 'hours',
+    min: 0,
+    max: YEAR,
+    fallback: 24 * HOUR,
+  },
+  'cache.patienceMs': { unitName: 'milliseconds', min: 0, max: HOUR, fallback: 500 },
+  'cache.loadTimeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 30_000 },
+  'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },
+  'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
+} as const satisfies Record<string, NumberSetting>
+
+/** Every text, with its variable. `secret` values are never shown, not even in the error that refuses them. */
+export const TEXTS = {
+  'discord.baseUrl': { variable: 'DISCORD_API_BASE_URL', secret: false },
+  'discord.clientId': { variable: 'DISCORD_CLIENT_ID', secret: false },
+  'discord.clientSecret': { variable: 'DISCORD_CLIENT_SECRET', secret: true },
+  'discord.publicKey': { variable: 'DISCORD_PUBLIC_KEY', secret: false },
+  'discord.botToken': { variable: 'DISCORD_BOT_TOKEN', secret: true },
+  publicUrl: { variable: 'HOLDFAST_PUBLIC_URL', secret: false },
+} as const
+
+/** Variables of rooms that this version does not have yet: set, they would promise what nobody keeps. */
+export const NOT_YET = ['REDIS_URL', 'DATABASE_URL'] as const
+
+export const DISCORD_API = 'https://discord.com/api/v10'
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Checks options and environment. Throws ConfigError for the first value that cannot be used, naming it and what is accepted. */
+export function readConfig(options: HoldfastOptions = {}, environment: Environment = process.env): Config {
+  if (typeof options !== 'object' || options === null)
+    throw new ConfigError('options', 'createHoldfast takes an object of options')
+  for (const variable of NOT_YET) {
+    if (environment[variable] !== undefined)
+      throw new ConfigError(variable, `${variable} is set, but this version keeps everything in memory; unset it`)
+  }
+  for (const option of ['redis', 'database'] as const) {
+    if ((options as Record<string, unknown>)[option] !== undefined)
+      throw new ConfigError(
+        option,
+        `option ${option} is given, but this version keeps everything in memory; leave it out`,
+      )
+  }
+  const number = (name: keyof typeof NUMBERS) => readNumber(name, given(options, name), environment)
+  const text = (name: keyof typeof TEXTS) => readText(name, given(options, name), environment)
+  const freshMs = number('cache.freshMs')
+  const staleMs = number('cache.staleMs')
+  if (staleMs < freshMs)
+    throw new ConfigError(
+      'cache.staleMs',
+      `the stale time (${staleMs} ms; cache.staleMs or DISCORD_GUILD_CACHE_STALE_HOURS) must not be shorter than the fresh time (${freshMs} ms; cache.freshMs or DISCORD_GUILD_CACHE_FRESH_MINUTES): both count from the fetch`,
+    )
+  text('discord.clientSecret')
+  const publicKey = text('discord.publicKey')
+  if (publicKey !== undefined && !/^[0-9a-f]{64}$/i.test(publicKey))
+    throw refused('discord.publicKey', publicKey, '64 hexadecimal digits, from the application page', false)
+  const clientId = text('discord.clientId')
+  if (clientId !== undefined && !/^\d{1,20}$/.test(clientId))
+    throw refused('discord.clientId', clientId, 'the digits of the application id', false)
+  const botToken = text('discord.botToken')
+  if (botToken !== undefined && !/^[\x21-\x7e]+$/.test(botToken))
+    throw refused('discord.botToken', botToken, 'the bare token, without "Bot" and without spaces', true)
+  const publicUrl = text('publicUrl')
+  if (publicUrl !== undefined) httpUrl('publicUrl', publicUrl)
+  return {
+    baseUrl: httpUrl('discord.baseUrl', text('discord.baseUrl') ?? DISCORD_API),
+    maxRetries: number('discord.maxRetries'),
+    retryDelayMs: number('discord.retryDelayMs'),
+    maxWaitMs: number('discord.maxWaitMs'),
+    timeoutMs: number('discord.timeoutMs'),
+    retryOn: oneOf('discord.retryOn', options.discord?.retryOn ?? 'rate-limit', ['rate-limit', 'transient']),
+    clientId,
+    botToken,
+    freshMs,
+    staleMs,
+    patienceMs: number('cache.patienceMs'),
+    loadTimeoutMs: number('cache.loadTimeoutMs'),
+    maxEntries: number('cache.maxEntries'),
+    maxBytes: number('cache.maxBytes') || Math.floor(getHeapStatistics().heap_size_limit / 4),
+    publicUrl,
+    session: functionOr('session', options.session),
+    logger: options.logger,
+    clock: options.clock ?? systemClock,
+    random: functionOr('random', options.random) ?? Math.random,
+  }
+}
+
+function given(options: HoldfastOptions, name: string): unknown {
+  let value: unknown = options
+  for (const part of name.split('.')) {
+    if (value === undefined) return undefined
+    if (typeof value !== 'object' || value === null) throw new ConfigError(name, `option ${name} is not in an object`)
+    value = (value as Record<string, unknown>)[part]
+  }
+  return value
+}
+
+function readNumber(name: keyof typeof NUMBERS, option: unknown, environment: Environment): number {
+  const setting: NumberSetting = NUMBERS[name]
+  const { variable, unit = 1, min, max, whole = false, fallback } = setting
+  if (option !== undefined) {
+    if (typeof option !== 'number' || !(option >= min && option <= max) || (whole && !Number.isInteger(option)))
+      throw refused(name, option, `${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`, false)
+    return option
+  }
+  const text = variable === undefined ? undefined : environment[variable]
+  if (variable === undefined || text === undefined) return fallback
+  const value = /^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) * unit : Number.NaN
+  if (!(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
+    const accepted = `${whole ? 'a whole number' : 'a number'} of ${setting.unitName} from ${min / unit} to ${max / unit}`
+    throw refused(variable, text, accepted, false)
+  }
+  return value
+}
+
+function readText(name: keyof typeof TEXTS, option: unknown, environment: Environment): string | undefined {
+  const { variable, secret } = TEXTS[name]
+  const value = option ?? environment[variable]
+  if (value === undefined) return undefined
+  const source = option === undefined ? variable : name
+  if (typeof value !== 'string' || value.trim() === '')
+    throw refused(source, value, 'text that is not empty; leave it unset to do without', secret)
+  return value.trim()
+}
+
+function httpUrl(name: keyof typeof TEXTS, text: string): URL {
+  const { variable } = TEXTS[name]
+  const accepted = 'an http or https URL without user, password, query or fragment'
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
+    // A URL with a password in it is not shown.
+    throw refused(`${name} (${variable})`, text, accepted, text.includes('@'))
+  return url
+}
+
+function oneOf<T extends string>(name: string, value: unknown, accepted: readonly T[]): T {
+  if (!accepted.includes(value as T)) throw refused(name, value, accepted.join(' or '), false)
+  return value as T
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: any function will do here
+function functionOr<F extends (...args: any[]) => unknown>(name: string, value: F | undefined): F | undefined {
+  if (value !== undefined && typeof value !== 'function') throw refused(name, value, 'a function', false)
+  return value
+}
+
+function refused(name: string, value: unknown, accepted: string, secret: boolean): ConfigError {
+  const shown = secret ? 'its value' : value === '' ? 'empty' : JSON.stringify(String(value).slice(0, 80))
+  return new ConfigError(name, `${name} cannot be used: ${shown}; accepted: ${accepted}`)
+}

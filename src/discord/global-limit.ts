@@ -1,0 +1,56 @@
+import type { Milliseconds } from '../clock.ts'
+
+/** 50 requests a second for each bot or user (docs, topic Rate Limits, Global Rate Limit). */
+export const GLOBAL_PER_SECOND = 50
+const WINDOW_MS: Milliseconds = 1000
+
+/**
+ * The limit on all requests of one principal together. Discord counts it in windows of a second whose beginning
+ * nobody is told, so no second of ours, wherever it begins, may hold more than the limit: a place that was taken is
+ * free again one second after its answer was made.
+ */
+export class GlobalLimit {
+  #inFlight = 0
+  /** When the places of answered requests are free again, earliest first. */
+  #freeAt: Milliseconds[] = []
+  #heldUntil = 0
+
+  /** Until when nothing may be sent, whatever is free: a global 429 said so. */
+  get heldUntil(): Milliseconds {
+    return this.#heldUntil
+  }
+
+  hold(until: Milliseconds): void {
+    this.#heldUntil = Math.max(this.#heldUntil, until)
+  }
+
+  /** When a place is free: `now` or earlier if there is one, later if one is known to come, Infinity if an answer has to come first. */
+  nextAt(now: Milliseconds): Milliseconds {
+    if (now < this.#heldUntil) return this.#heldUntil
+    let freed = 0
+    while (freed < this.#freeAt.length && this.#freeAt[freed]! <= now) freed++
+    if (freed > 0) this.#freeAt.splice(0, freed)
+    const taken = this.#inFlight + this.#freeAt.length
+    if (taken < GLOBAL_PER_SECOND) return now
+    return this.#freeAt[0] ?? Number.POSITIVE_INFINITY
+  }
+
+  take(): void {
+    this.#inFlight++
+  }
+
+  /** The request was answered, and the answer made at `madeAt` at the latest (see Latency). */
+  answered(madeAt: Milliseconds): void {
+    this.#inFlight--
+    const freeAt = madeAt + WINDOW_MS
+    // Answers nearly always come in order; keep the list sorted where they do not.
+    let index = this.#freeAt.length
+    while (index > 0 && this.#freeAt[index - 1]! > freeAt) index--
+    this.#freeAt.splice(index, 0, freeAt)
+  }
+
+  /** The request was never sent. */
+  giveBack(): void {
+    this.#inFlight--
+  }
+}

@@ -1,0 +1,113 @@
+import { Bell } from '../bell.ts'
+import type { Priority } from '../call.ts'
+import type { Clock, Milliseconds } from '../clock.ts'
+
+/** Discord bans an address after this many 401, 403 and 429 (not `shared`) within ten minutes (docs, topic Rate Limits, Invalid Request Limit). */
+export const INVALID_LIMIT = 10_000
+const WINDOW_MS: Milliseconds = 10 * 60 * 1000
+const SLOTS = 60
+const SLOT_MS = WINDOW_MS / SLOTS
+
+/** Up to which share of the limit each kind of work may go on. Logins stop just before the ban, when all else is lost. */
+const SHARES: Readonly<Record<Priority, number>> = { background: 0.8, page: 0.95, login: 0.99 }
+/** Tokens never seen valid may use this share in all, so that strangers with made-up tokens cannot spend the rest. */
+const STRANGERS_SHARE = 0.05
+
+/** A count over the last ten minutes, exact to ten seconds on the safe side. */
+class SlidingCount {
+  readonly #slots = new Uint32Array(SLOTS + 1)
+  #newest = 0
+  #total = 0
+
+  add(now: Milliseconds): void {
+    this.#moveTo(now)
+    const slot = this.#newest % this.#slots.length
+    this.#slots[slot]!++
+    this.#total++
+  }
+
+  total(now: Milliseconds): number {
+    this.#moveTo(now)
+    return this.#total
+  }
+
+  /** When the count will have gone down to `target`, if nothing is added. */
+  msUntil(target: number, now: Milliseconds): Milliseconds {
+    this.#moveTo(now)
+    let left = this.#total
+    for (let age = SLOTS; age >= 0; age--) {
+      if (left <= target) return Math.max(0, (this.#newest - age) * SLOT_MS + WINDOW_MS - now)
+      const slot = this.#newest - age
+      if (slot >= 0) left -= this.#slots[slot % this.#slots.length]!
+    }
+    return WINDOW_MS
+  }
+
+  #moveTo(now: Milliseconds): void {
+    const slot = Math.floor(now / SLOT_MS)
+    if (slot <= this.#newest) return
+    for (let passed = Math.max(this.#newest + 1, slot - SLOTS); passed <= slot; passed++) {
+      const index = passed % this.#slots.length
+      this.#total -= this.#slots[index]!
+      this.#slots[index] = 0
+    }
+    this.#newest = slot
+  }
+}
+
+/** How near this process is to Discord's ban for invalid requests, and who has to stop because of it. */
+export class InvalidBudget {
+  readonly #clock: Clock
+  readonly #all = new SlidingCount()
+  readonly #strangers = new SlidingCount()
+  #strangersInFlight = 0
+  readonly #strangerAnswered = new Bell()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** The share of the limit that is used, from 0 to 1. */
+  get used(): number {
+    return this.#all.total(this.#clock.monotonic()) / INVALID_LIMIT
+  }
+
+  /** How long work of this priority has to stop; 0 while it may go on. */
+  stoppedForMs(priority: Priority): Milliseconds {
+    const now = this.#clock.monotonic()
+    const allowed = SHARES[priority] * INVALID_LIMIT
+    return this.#all.total(now) < allowed ? 0 : this.#all.msUntil(allowed - 1, now)
+  }
+
+  /** How long tokens never seen valid have to stop; 0 while one may go, `'soon'` while those under way could still spend what is left. */
+  strangersStoppedForMs(): Milliseconds | 'soon' {
+    const now = this.#clock.monotonic()
+    const allowed = STRANGERS_SHARE * INVALID_LIMIT
+    const spent = this.#strangers.total(now)
+    if (spent >= allowed) return this.#strangers.msUntil(allowed - 1, now)
+    return spent + this.#strangersInFlight >= allowed ? 'soon' : 0
+  }
+
+  strangerSent(): void {
+    this.#strangersInFlight++
+  }
+
+  /** A stranger's request has ended; `invalid` if Discord counts its answer. */
+  strangerAnswered(invalid: boolean): void {
+    this.#strangersInFlight--
+    if (!invalid) return this.#strangerAnswered.ringOne()
+    this.#strangers.add(this.#clock.monotonic())
+    // Its place is spent for ten minutes. Those who wait are woken only when nothing is left to wait for.
+    if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.ring()
+  }
+
+  /** Resolves when it is worth asking again whether a stranger may go; rejects with `signal.reason`. */
+  nextStrangerAnswered(signal: AbortSignal): Promise<void> {
+    return this.#strangerAnswered.next(signal)
+  }
+
+  /** An answer that Discord counts as invalid: 401, 403, or 429 that is not `shared`. */
+  spend(): void {
+    this.#all.add(this.#clock.monotonic())
+  }
+}

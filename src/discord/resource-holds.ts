@@ -1,0 +1,25 @@
+import { LRUCache } from 'lru-cache'
+import type { Route } from '../call.ts'
+import type { Clock, Milliseconds } from '../clock.ts'
+
+const RESOURCES_HELD = 10_000
+
+/** Resources that a `shared` 429 forbids to everybody, whoever asks: a route together with its guild, channel or webhook. */
+export class ResourceHolds {
+  readonly #clock: Clock
+  readonly #until = new LRUCache<string, Milliseconds>({ max: RESOURCES_HELD })
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  hold(route: Route, forMs: Milliseconds): void {
+    this.#until.set(`${route.name}|${route.resource}`, this.#clock.monotonic() + forMs)
+  }
+
+  heldForMs(route: Route): Milliseconds {
+    // Nearly always there is none, and then nothing is looked up.
+    if (this.#until.size === 0) return 0
+    return Math.max(0, (this.#until.get(`${route.name}|${route.resource}`) ?? 0) - this.#clock.monotonic())
+  }
+}

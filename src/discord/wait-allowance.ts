@@ -1,0 +1,72 @@
+import type { Call } from '../call.ts'
+import { alarm, type Clock, type Milliseconds } from '../clock.ts'
+import { DiscordRateLimitError, type RateLimitScope } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Permit, Principal } from './principal.ts'
+
+/** Said where nobody can know how long it would have taken. */
+const UNKNOWN_WAIT_MS: Milliseconds = 1000
+
+/** How long one call may still wait, all its waits together. A wait that is known not to fit is refused before it begins. */
+export class WaitAllowance {
+  /** How often the call was sent so far; errors tell. */
+  attempts = 0
+  leftMs: Milliseconds
+  readonly #clock: Clock
+  readonly #events: Events
+  readonly #call: Call
+
+  constructor(maxWaitMs: Milliseconds, clock: Clock, events: Events, call: Call) {
+    this.leftMs = maxWaitMs
+    this.#clock = clock
+    this.#events = events
+    this.#call = call
+  }
+
+  /** Sleeps, or rejects at once with DiscordRateLimitError (`local`) where that is longer than what is left. */
+  async sleep(ms: Milliseconds, scope: RateLimitScope, signal: AbortSignal): Promise<void> {
+    this.#admit(ms, scope)
+    const began = this.#clock.monotonic()
+    await this.#clock.sleep(ms, signal)
+    this.leftMs -= this.#clock.monotonic() - began
+  }
+
+  /** Waits in the principal's line for a place. */
+  async queue(principal: Principal, signal: AbortSignal): Promise<Permit> {
+    const estimateMs = principal.estimateMs(this.#call)
+    this.#admit(estimateMs, 'user')
+    return this.until((signal) => principal.take(this.#call, signal), 'user', signal)
+  }
+
+  /** Waits for something that has no known time, until what is left has passed. */
+  async until<T>(wait: (signal: AbortSignal) => Promise<T>, scope: RateLimitScope, signal: AbortSignal): Promise<T> {
+    const began = this.#clock.monotonic()
+    const controller = new AbortController()
+    const abort = () => controller.abort(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    const cancelAlarm =
+      this.leftMs === Number.POSITIVE_INFINITY
+        ? undefined
+        : alarm(this.#clock, this.leftMs, () => controller.abort(this.#tooLong(UNKNOWN_WAIT_MS, scope)))
+    try {
+      return await wait(controller.signal)
+    } finally {
+      cancelAlarm?.()
+      signal.removeEventListener('abort', abort)
+      this.leftMs -= this.#clock.monotonic() - began
+    }
+  }
+
+  #admit(ms: Milliseconds, scope: RateLimitScope): void {
+    if (ms > this.leftMs) throw this.#tooLong(ms, scope)
+    this.#events.emit({ type: 'discord.wait', route: this.#call.route.name, attempt: this.attempts + 1, waitMs: ms })
+  }
+
+  #tooLong(ms: Milliseconds, scope: RateLimitScope): DiscordRateLimitError {
+    return new DiscordRateLimitError(
+      `${this.#call.route.name}: not sent, because it would have to wait ${Math.ceil(ms / 1000)} s or more; try again then, or raise maxWaitMs`,
+      { scope, local: true, route: this.#call.route.name, attempts: this.attempts, retryAfterMs: ms },
+    )
+  }
+}

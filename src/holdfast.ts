@@ -1,0 +1,222 @@
+import { AuthError } from './auth/auth-error.ts'
+import { type BearerIdentity, bearerSession } from './auth/bearer.ts'
+import {
+  type Auth,
+  createRequireAuth,
+  type MembershipOptions,
+  type MembershipResult,
+  type RequireAuth,
+  type RequireAuthOptions,
+} from './auth/require-auth.ts'
+import { type CacheOptions, GracefulCache, type LoadContext } from './cache/graceful-cache.ts'
+import type { Milliseconds } from './clock.ts'
+import { type HoldfastOptions, readConfig } from './config.ts'
+import { DiscordClient } from './discord/discord-fetch.ts'
+import { userAgent } from './discord/user-agent.ts'
+import { DiscordAPIError } from './errors.ts'
+import { Events, type HoldfastEvent } from './events.ts'
+import { type GuildMembership, type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
+import { type GuildRoles, permissionsOfMember } from './permissions.ts'
+import type { AuthRequest } from './session.ts'
+
+/** Everything, bound to one explicit configuration. Each function can be taken off the object and used alone. */
+export interface Holdfast {
+  readonly discordFetch: DiscordClient['fetch']
+  readonly getCurrentUser: DiscordClient['getCurrentUser']
+  readonly getUserGuilds: DiscordClient['getUserGuilds']
+  /**
+   * The value of `fetchFn`, kept for a user under `key`: fresh for `freshTtlMs` after its fetch, and served up to
+   * `staleTtlMs` after it while `fetchFn` fails with trouble (429, 5xx, network, time-out). Errors as `cache.get`.
+   */
+  cacheUserScopedGraceful<T>(
+    userId: string,
+    key: string,
+    freshTtlMs: Milliseconds,
+    staleTtlMs: Milliseconds,
+    fetchFn: (context: LoadContext) => Promise<T>,
+  ): Promise<T>
+  readonly cache: Pick<GracefulCache, 'get' | 'peek' | 'set' | 'invalidate' | 'invalidateUser' | 'drain'>
+  /** A user's guilds: held, or fetched with the user's token. Rejects as `discordFetch` does where none are held. */
+  memberships(user: { userId: string; accessToken: string }, options?: MembershipOptions): Promise<MembershipResult>
+  readonly requireAuth: RequireAuth
+  /** Wraps a route handler: it is called with the `Auth` of the request, or not at all. Refusals are answered; other errors are thrown. */
+  withAuth<R extends Request, Rest extends unknown[]>(
+    handler: (request: R, auth: Auth, ...rest: Rest) => Response | Promise<Response>,
+    options?: RequireAuthOptions,
+  ): (request: R, ...rest: Rest) => Promise<Response>
+  /** Calls `listener` with every event from now on; the returned function ends that. */
+  on(listener: (event: HoldfastEvent) => void): () => void
+  stats(): HoldfastStats
+  /** Ends background work and connections; waits at most `deadlineMs` (default 5 000) for loads under way. Idempotent. */
+  close(options?: { deadlineMs?: Milliseconds }): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface HoldfastStats {
+  readonly cache: {
+    readonly fresh: number
+    readonly stale: number
+    readonly loaded: number
+    readonly failed: number
+    readonly entries: number
+    readonly bytes: number
+  }
+  readonly discord: {
+    /** Requests sent. */
+    readonly calls: number
+    readonly rateLimited: number
+    readonly retries: number
+    /** Share of Discord's limit of invalid requests that this process used in the last ten minutes, from 0 to 1. */
+    readonly invalidBudgetUsed: number
+    readonly breaker: 'closed' | 'open' | 'half-open'
+  }
+}
+
+const GUILDS_PATH = '/users/@me/guilds'
+/** What `live` accepts without asking again. */
+const LIVE_MS: Milliseconds = 5_000
+const CLOSE_DEADLINE_MS: Milliseconds = 5_000
+
+/**
+ * Builds the line of rooms: a request's session, its user's memberships, the cache that holds them, and Discord.
+ * Throws ConfigError for the first option or environment variable that cannot be used. Opens nothing by itself.
+ */
+export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
+  const config = readConfig(options)
+  const { clock } = config
+  const events = new Events(clock, config.logger)
+  const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl) })
+  const cache = new GracefulCache({ ...config, events })
+
+  const memberships: Holdfast['memberships'] = async (user, asked = {}) => {
+    const { userId, accessToken } = user
+    let asker = false
+    const options: CacheOptions<GuildMemberships> = {
+      load: async ({ signal }) => {
+        asker = true
+        return membershipsFromDiscord(await discord.getUserGuilds(accessToken, { principal: userId, signal }))
+      },
+      codec: membershipsCodec,
+      refusedForMs: () => discord.refusedForMs(GUILDS_PATH, userId),
+      freshMs: config.freshMs,
+      staleMs: config.staleMs,
+    }
+    const maxAgeMs = asked.live ? LIVE_MS : asked.maxAgeMs
+    if (maxAgeMs !== undefined) {
+      options.freshMs = Math.min(config.freshMs, maxAgeMs)
+      options.staleMs = Math.min(config.staleMs, maxAgeMs)
+    }
+    if (asked.patienceMs !== undefined) options.patienceMs = asked.patienceMs
+    if (asked.signal) options.signal = asked.signal
+    const key = { user: userId, key: 'guilds' }
+    try {
+      return asMemberships(await cache.get(key, options))
+    } catch (error) {
+      // Another session of this user asked, with a token that is dead. This one may still live.
+      if (asker || !(error instanceof DiscordAPIError) || error.status !== 401) throw error
+      return asMemberships(await cache.get(key, options))
+    }
+  }
+
+  const identify = bearerSession({
+    clientId: config.clientId,
+    lookUp: (accessToken) => discord.fetch('/oauth2/@me', accessToken),
+    remember: async (name, load) => (await cache.get<BearerIdentity>(name, { load })).value,
+    now: () => clock.now(),
+  })
+
+  /** Asks as the bot, with limits of its own. */
+  const confirmLive = async (userId: string, guildId: string): Promise<GuildMembership | null | undefined> => {
+    const { botToken } = config
+    if (botToken === undefined || !/^\d+$/.test(guildId) || !/^\d+$/.test(userId)) return undefined
+    const asBot = { tokenType: 'Bot', principal: `bot:${config.clientId ?? ''}` } as const
+    try {
+      const [guild, member] = await Promise.all([
+        discord.fetch<GuildRoles & { name: string; icon: string | null }>(`/guilds/${guildId}`, botToken, asBot),
+        discord.fetch(`/guilds/${guildId}/members/${userId}`, botToken, asBot),
+      ])
+      return {
+        id: guildId,
+        name: guild.name,
+        icon: guild.icon,
+        owner: guild.owner_id === userId,
+        permissions: permissionsOfMember(guild, member.roles),
+      }
+    } catch (error) {
+      // 10007 Unknown Member. An unknown guild (10004) is one that the bot is not in: it cannot tell.
+      if (error instanceof DiscordAPIError && error.discordCode === 10_007) return null
+      throw error
+    }
+  }
+
+  const requireAuth = createRequireAuth({
+    session: config.session ?? identify,
+    memberships,
+    confirmLive,
+    isDeadToken: (accessToken) => discord.isDeadToken(accessToken),
+    now: () => clock.now(),
+  })
+
+  let closing: Promise<void> | undefined
+  const close: Holdfast['close'] = ({ deadlineMs = CLOSE_DEADLINE_MS } = {}) => {
+    closing ??= (async () => {
+      await cache.drain(deadlineMs)
+      cache.close()
+      await discord.close()
+    })()
+    return closing
+  }
+
+  return {
+    discordFetch: discord.fetch.bind(discord) as DiscordClient['fetch'],
+    getCurrentUser: discord.getCurrentUser.bind(discord),
+    getUserGuilds: discord.getUserGuilds.bind(discord),
+    cacheUserScopedGraceful: async (userId, key, freshMs, staleMs, fetchFn) =>
+      (await cache.get({ user: userId, key }, { load: fetchFn, freshMs, staleMs })).value,
+    cache,
+    memberships,
+    requireAuth: ((request: AuthRequest, options?: RequireAuthOptions) => requireAuth(request, options)) as RequireAuth,
+    withAuth:
+      (handler, options) =>
+      async (request, ...rest) => {
+        let auth: Auth
+        try {
+          auth = await requireAuth(request, options, rest)
+        } catch (error) {
+          if (error instanceof AuthError) return error.toResponse(request)
+          throw error
+        }
+        return handler(request, auth, ...rest)
+      },
+    on: (listener) => events.on(listener),
+    stats: () => ({ cache: cache.stats(), discord: discord.stats() }),
+    close,
+    [Symbol.asyncDispose]: () => close(),
+  }
+}
+
+function asMemberships(held: Awaited<ReturnType<GracefulCache['get']>>): MembershipResult {
+  return {
+    guilds: held.value as GuildMemberships,
+    stale: held.state === 'stale',
+    fetchedAt: held.fetchedAt,
+    source: held.source,
+    ...(held.reason && { reason: held.reason }),
+    ...(held.retryAt && { retryAt: held.retryAt }),
+  }
+}
+
+/** Under a global symbol, so that bundled copies and reloaded modules of one process share the instance and its limits. */
+const DEFAULT = Symbol.for('holdfast.default')
+const processWide = globalThis as { [DEFAULT]?: Holdfast | undefined }
+
+/** The instance behind the free functions: built from the environment at first use, one per process. Throws ConfigError as `createHoldfast`. */
+export function defaultHoldfast(): Holdfast {
+  processWide[DEFAULT] ??= createHoldfast()
+  return processWide[DEFAULT]
+}
+
+/** Replaces the default instance, in tests for example. Undefined lets the next use build a new one. The old one is not closed. */
+export function setDefaultHoldfast(holdfast: Holdfast | undefined): void {
+  processWide[DEFAULT] = holdfast
+}

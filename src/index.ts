@@ -1,0 +1,58 @@
+import type { RequireAuthOptions } from './auth/require-auth.ts'
+import type { DiscordFetchOptions } from './discord/discord-fetch.ts'
+import { defaultHoldfast, type Holdfast } from './holdfast.ts'
+import type { AuthRequest } from './session.ts'
+
+export { AuthError } from './auth/auth-error.ts'
+export type { Auth, MembershipOptions, MembershipResult, RequireAuthOptions } from './auth/require-auth.ts'
+export type { CacheKey } from './cache/cache-key.ts'
+export type { Cached, CacheOptions, GracefulCache, LoadContext } from './cache/graceful-cache.ts'
+export type { Priority } from './call.ts'
+export type { Clock, Milliseconds } from './clock.ts'
+export type { HoldfastOptions } from './config.ts'
+export type { DiscordFetchOptions } from './discord/discord-fetch.ts'
+export type { KnownGet } from './discord/known-routes.ts'
+export {
+  ConfigError,
+  DiscordAPIError,
+  DiscordRateLimitError,
+  DiscordUnavailableError,
+  HoldfastError,
+  type RateLimitScope,
+} from './errors.ts'
+export type { HoldfastEvent, Logger } from './events.ts'
+export { createHoldfast, defaultHoldfast, type Holdfast, type HoldfastStats, setDefaultHoldfast } from './holdfast.ts'
+export type { GuildMembership, GuildMemberships } from './memberships.ts'
+export type { PermissionName } from './permissions.ts'
+export type { AuthRequest, Session, SessionResolver } from './session.ts'
+
+/** `Holdfast.discordFetch` of the default instance. */
+export const discordFetch = ((path: string, accessToken: string, options?: DiscordFetchOptions) =>
+  defaultHoldfast().discordFetch(path, accessToken, options)) as Holdfast['discordFetch']
+
+/** `Holdfast.getCurrentUser` of the default instance. */
+export const getCurrentUser: Holdfast['getCurrentUser'] = (accessToken, options) =>
+  defaultHoldfast().getCurrentUser(accessToken, options)
+
+/** `Holdfast.getUserGuilds` of the default instance. */
+export const getUserGuilds: Holdfast['getUserGuilds'] = (accessToken, options) =>
+  defaultHoldfast().getUserGuilds(accessToken, options)
+
+/** `Holdfast.cacheUserScopedGraceful` of the default instance. */
+export const cacheUserScopedGraceful: Holdfast['cacheUserScopedGraceful'] = (
+  userId,
+  key,
+  freshTtlMs,
+  staleTtlMs,
+  fetchFn,
+) => defaultHoldfast().cacheUserScopedGraceful(userId, key, freshTtlMs, staleTtlMs, fetchFn)
+
+/** `Holdfast.requireAuth` of the default instance. */
+export const requireAuth = ((request: AuthRequest, options?: RequireAuthOptions) =>
+  defaultHoldfast().requireAuth(request, options)) as Holdfast['requireAuth']
+
+/** `Holdfast.withAuth` of the default instance. It is looked up at each request, so wrapping a handler builds nothing. */
+export const withAuth: Holdfast['withAuth'] =
+  (handler, options) =>
+  (request, ...rest) =>
+    defaultHoldfast().withAuth(handler, options)(request, ...rest)

@@ -1,0 +1,84 @@
+import type { Milliseconds } from './clock.ts'
+import { retryAfterSeconds } from './retry-after.ts'
+
+/** Why a request was turned away; the `code` that clients match on. */
+export type RefusalCode = 'UNAUTHENTICATED' | 'FORBIDDEN' | 'RATE_LIMITED' | 'SERVICE_UNAVAILABLE'
+
+export const REFUSAL_STATUS = {
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  RATE_LIMITED: 429,
+  SERVICE_UNAVAILABLE: 503,
+} as const satisfies Record<RefusalCode, number>
+
+/** What users read. */
+export const REFUSAL_MESSAGES: Readonly<Record<RefusalCode, string>> = {
+  UNAUTHENTICATED: 'Please sign in and try again.',
+  FORBIDDEN: 'You do not have access to this.',
+  RATE_LIMITED: "You've reached a rate limit. Please wait a few minutes and try again.",
+  SERVICE_UNAVAILABLE: 'The server is temporarily under heavy load. Please wait a few minutes and try again.',
+}
+
+const TITLES: Readonly<Record<RefusalCode, string>> = {
+  UNAUTHENTICATED: 'Signed out',
+  FORBIDDEN: 'No access',
+  RATE_LIMITED: 'Too many requests',
+  SERVICE_UNAVAILABLE: 'Back in a moment',
+}
+
+/** A page reloads itself only when the wait is this short. */
+const LONGEST_RELOAD_SECONDS = 60
+
+/** A refusal as it goes over the wire. */
+export interface Refusal {
+  readonly status: 401 | 403 | 429 | 503
+  readonly headers: ReadonlyArray<readonly [string, string]>
+  readonly body: string
+}
+
+/**
+ * The one way a refusal is written: status, headers and body agree. JSON, or a small page where a browser navigates.
+ * `now` is the wall clock; `retryAfterMs` is left out where waiting does not help.
+ */
+export function writeRefusal(
+  code: RefusalCode,
+  details: { readonly retryAfterMs?: Milliseconds | undefined; readonly now: Milliseconds; readonly asPage: boolean },
+): Refusal {
+  const status = REFUSAL_STATUS[code]
+  const message = REFUSAL_MESSAGES[code]
+  const seconds = details.retryAfterMs === undefined ? undefined : retryAfterSeconds(details.retryAfterMs)
+  const retryAt = seconds === undefined ? undefined : new Date(details.now + seconds * 1000)
+  const headers: Array<[string, string]> = [
+    ['content-type', details.asPage ? 'text/html; charset=utf-8' : 'application/json; charset=utf-8'],
+    ['cache-control', 'no-store'],
+  ]
+  if (seconds !== undefined) headers.push(['retry-after', String(seconds)])
+  // RFC 9110, section 15.5.2: a 401 names the scheme that would be accepted.
+  if (status === 401) headers.push(['www-authenticate', 'Bearer'])
+  const body = details.asPage
+    ? page(TITLES[code], message, seconds, retryAt)
+    : JSON.stringify({
+        code,
+        message,
+        ...(retryAt && { retryAfterSeconds: seconds, retryAfterAt: retryAt.toISOString() }),
+        status,
+      })
+  return { status, headers, body }
+}
+
+/** Whether the client wants a page: a navigation, as far as its headers tell. */
+export function wantsPage(method: string, header: (name: string) => string | null): boolean {
+  if (method !== 'GET' && method !== 'HEAD') return false
+  const destination = header('sec-fetch-dest')
+  if (destination !== null && destination !== 'document') return false
+  return (header('accept') ?? '').includes('text/html')
+}
+
+function page(title: string, message: string, seconds: number | undefined, retryAt: Date | undefined): string {
+  const reload =
+    seconds !== undefined && seconds <= LONGEST_RELOAD_SECONDS ? `<meta http-equiv="refresh" content="${seconds}">` : ''
+  const when = retryAt
+    ? `<p>Try again after <time datetime="${retryAt.toISOString()}">${retryAt.toISOString().slice(11, 19)} UTC</time>.</p>`
+    : ''
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">${reload}<title>${title}</title><style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem}</style></head><body><main><h1>${title}</h1><p>${message}</p>${when}</main></body></html>`
+}

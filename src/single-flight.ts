@@ -1,0 +1,82 @@
+/** One piece of work that several callers wait for. */
+export class Flight<T> {
+  /** Settles with the work. Owned here: a rejection that nobody waits for is not an unhandled one. */
+  readonly promise: Promise<T>
+  readonly #controller = new AbortController()
+  readonly #whenAbandoned: 'cancel' | 'continue'
+  #waiting = 0
+
+  constructor(work: (signal: AbortSignal) => Promise<T>, whenAbandoned: 'cancel' | 'continue') {
+    this.#whenAbandoned = whenAbandoned
+    // Inside a then, so that work that throws synchronously rejects like any other.
+    this.promise = new Promise((resolve) => resolve(work(this.#controller.signal)))
+    this.promise.catch(() => {})
+  }
+
+  /** Tells the work to stop. Its callers learn of it through the work's own rejection. */
+  cancel(reason: unknown): void {
+    this.#controller.abort(reason)
+  }
+
+  /**
+   * Waits for the work, or until `signal` aborts, which ends this caller's wait alone.
+   * With `whenAbandoned: 'cancel'`, the last caller to leave cancels the work.
+   */
+  wait(signal?: AbortSignal): Promise<T> {
+    this.#waiting++
+    if (!signal) return this.promise
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        reject(signal.reason)
+        if (--this.#waiting === 0 && this.#whenAbandoned === 'cancel') this.#controller.abort(signal.reason)
+      }
+      if (signal.aborted) return leave()
+      signal.addEventListener('abort', leave, { once: true })
+      this.promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+    })
+  }
+}
+
+/** The same question at the same time is asked once. Bounded by the work under way: a flight is forgotten when it lands. */
+export class SingleFlight<T> {
+  readonly #flights = new Map<string, Flight<T>>()
+  /** Also those that were forgotten and have not landed yet. */
+  readonly #underWay = new Set<Flight<T>>()
+  readonly #whenAbandoned: 'cancel' | 'continue'
+
+  constructor(whenAbandoned: 'cancel' | 'continue') {
+    this.#whenAbandoned = whenAbandoned
+  }
+
+  get(key: string): Flight<T> | undefined {
+    return this.#flights.get(key)
+  }
+
+  /** Starts `work` under `key`; whoever asks before it ends gets this flight. Replaces an earlier flight of that key. */
+  start(key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
+    const flight = new Flight(work, this.#whenAbandoned)
+    this.#flights.set(key, flight)
+    this.#underWay.add(flight)
+    const land = () => {
+      this.#underWay.delete(flight)
+      this.forget(key, flight)
+    }
+    flight.promise.then(land, land)
+    return flight
+  }
+
+  /** Lets the next caller of `key` start afresh. Only if `flight` is still the one that is known: a late landing ends nobody else's flight. */
+  forget(key: string, flight: Flight<T>): void {
+    if (this.#flights.get(key) === flight) this.#flights.delete(key)
+  }
+
+  /** The keys of the flights that a next caller would join. */
+  keys(): IterableIterator<string> {
+    return this.#flights.keys()
+  }
+
+  /** Everything under way, forgotten or not. */
+  values(): IterableIterator<Flight<T>> {
+    return this.#underWay.values()
+  }
+}
