@@ -1,11 +1,11 @@
-import { alarm, type Clock, type Milliseconds } from '../clock.ts'
+import { alarm, type Clock, type Milliseconds, turnTime } from '../clock.ts'
 import { HoldfastError, withRetryAfter } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Flight, SingleFlight } from '../single-flight.ts'
 import { type CacheKey, cacheId, keyName, userPrefix } from './cache-key.ts'
 import { ageState, EAGER_SHARE, type Entry } from './entry.ts'
 import { type Failure, Failures, isTrouble, reasonOf } from './failures.ts'
-import { MemoryTier } from './memory-tier.ts'
+import { MemoryTier, NOTE_USE_EVERY_MS } from './memory-tier.ts'
 import { plainJsonBytes } from './plain-json.ts'
 
 /** How a value is loaded and how long it lasts. Times are milliseconds; those left out are the instance's. */
@@ -68,11 +68,13 @@ export class GracefulCache {
   readonly #freshMs: Milliseconds
   readonly #options: GracefulCacheOptions
   readonly #clock: Clock
+  readonly #turnTime: () => Milliseconds
   readonly #events: Events
   readonly #memory: MemoryTier
   readonly #failures: Failures
   readonly #flights = new SingleFlight<Entry>('continue')
-  readonly #counts = { fresh: 0, stale: 0, loaded: 0, failed: 0 }
+  #fresh = 0
+  readonly #counts = { stale: 0, loaded: 0, failed: 0 }
   #draining = false
   #closed = false
 
@@ -80,6 +82,7 @@ export class GracefulCache {
     this.#freshMs = options.freshMs
     this.#options = options
     this.#clock = options.clock
+    this.#turnTime = turnTime(options.clock)
     this.#events = options.events
     this.#memory = new MemoryTier(options.maxEntries, options.maxBytes)
     this.#failures = new Failures(options.clock)
@@ -95,11 +98,12 @@ export class GracefulCache {
     const id = typeof key === 'string' && key.charCodeAt(0) > 0 ? key : cacheId(key)
     const entry = this.#memory.find(id)
     if (entry !== undefined && (options.signal === undefined || !options.signal.aborted)) {
-      const now = this.#clock.monotonic()
-      const ageMs = now - entry.fetchedAtMs
+      const now = this.#turnTime()
+      // It may have been fetched within this turn.
+      const ageMs = now > entry.fetchedAtMs ? now - entry.fetchedAtMs : 0
       if (ageMs < (options.freshMs ?? this.#freshMs) * EAGER_SHARE) {
-        this.#counts.fresh++
-        this.#memory.noteUse(id, entry, now)
+        this.#fresh++
+        if (now - entry.usedAtMs > NOTE_USE_EVERY_MS) this.#memory.noteUse(id, entry, now)
         if (this.#events.active) this.#events.emit({ type: 'cache.hit', key: keyName(key) })
         return { value: entry.value as T, state: 'fresh', source: 'memory', fetchedAt: entry.fetchedAt, ageMs }
       }
@@ -170,7 +174,7 @@ export class GracefulCache {
   }
 
   stats() {
-    return { ...this.#counts, entries: this.#memory.entries, bytes: this.#memory.bytes }
+    return { fresh: this.#fresh, ...this.#counts, entries: this.#memory.entries, bytes: this.#memory.bytes }
   }
 
   async #find<T>(key: CacheKey, id: string, entry: Entry | undefined, options: CacheOptions<T>): Promise<Cached<T>> {
@@ -183,7 +187,7 @@ export class GracefulCache {
       const state = ageState(ageMs, freshMs, staleMs)
       if (state === 'fresh' || state === 'eager') {
         if (state === 'eager' && this.#mayRefresh(id, options)) this.#start(key, id, entry, options, 'eager')
-        this.#counts.fresh++
+        this.#fresh++
         this.#events.emit({ type: 'cache.hit', key: keyName(key) })
         return asCached<T>(entry, 'fresh', ageMs)
       }

@@ -4,7 +4,7 @@ import type { Entry } from './entry.ts'
 /** An entry's own cost beside its value. */
 const ENTRY_BYTES = 200
 /** How often an entry's use is noted at most: moving it to the end of the line on every hit would cost as much as the hit. */
-const NOTE_USE_EVERY_MS: Milliseconds = 1000
+export const NOTE_USE_EVERY_MS: Milliseconds = 1000
 
 /**
  * The values of this process, bounded by entries and bytes; what was used longest ago goes first. A Map keeps its keys
@@ -34,8 +34,8 @@ export class MemoryTier {
     return this.#entries.get(id)
   }
 
+  /** Moves an entry to the end of the line. */
   noteUse(id: string, entry: Entry, now: Milliseconds): void {
-    if (now - entry.usedAtMs < NOTE_USE_EVERY_MS) return
     entry.usedAtMs = now
     this.#entries.delete(id)
     this.#entries.set(id, entry)
