@@ -1,0 +1,143 @@
+/** Whose credentials a route wants: a bearer token, the bot token, either, an OAuth2 client, or nobody's (a browser). */
+export type Caller = 'bearer' | 'bot' | 'any' | 'client' | 'browser'
+
+/** One route that the simulator knows. */
+export interface Route {
+  readonly name: RouteName
+  readonly method: string
+  /** The path with `:name` for each id, as the ledger of calls shows it. */
+  readonly template: string
+  readonly segments: readonly string[]
+  readonly caller: Caller
+  /** The OAuth2 scope that a bearer token needs here. */
+  readonly scope: string | null
+  /** The limit it shares with all routes of the same bucket name; null: no limit but the global one, no headers. */
+  readonly bucket: BucketName | null
+  /** The parameter that is the top-level resource: each value has a limit of its own. */
+  readonly major: string | null
+}
+
+export type RouteName = keyof typeof ROUTES
+export type BucketName = 'user guilds' | 'own member' | 'guild' | 'guild member' | 'member role' | 'channel messages'
+
+/** A path that was understood: the route, or only its template where the method is not supported. */
+export interface Match {
+  readonly template: string
+  readonly route: Route | null
+  readonly params: Readonly<Record<string, string>>
+}
+
+const ROUTES = {
+  'GET /users/@me': { caller: 'any', scope: 'identify', bucket: null, major: null },
+  'GET /users/@me/guilds': { caller: 'any', scope: 'guilds', bucket: 'user guilds', major: null },
+  'GET /users/@me/guilds/:guild/member': {
+    caller: 'bearer',
+    scope: 'guilds.members.read',
+    bucket: 'own member',
+    major: null,
+  },
+  'GET /oauth2/@me': { caller: 'bearer', scope: null, bucket: null, major: null },
+  'GET /oauth2/authorize': { caller: 'browser', scope: null, bucket: null, major: null },
+  'POST /oauth2/token': { caller: 'client', scope: null, bucket: null, major: null },
+  'POST /oauth2/token/revoke': { caller: 'client', scope: null, bucket: null, major: null },
+  'GET /applications/@me': { caller: 'bot', scope: null, bucket: null, major: null },
+  'GET /guilds/:guild': { caller: 'bot', scope: null, bucket: 'guild', major: 'guild' },
+  'GET /guilds/:guild/members/:user': { caller: 'bot', scope: null, bucket: 'guild member', major: 'guild' },
+  'PUT /guilds/:guild/members/:user/roles/:role': {
+    caller: 'bot',
+    scope: null,
+    bucket: 'member role',
+    major: 'guild',
+  },
+  'GET /channels/:channel/messages': { caller: 'bot', scope: null, bucket: 'channel messages', major: 'channel' },
+  'POST /channels/:channel/messages': { caller: 'bot', scope: null, bucket: 'channel messages', major: 'channel' },
+} as const satisfies Record<string, Pick<Route, 'caller' | 'scope' | 'bucket' | 'major'>>
+
+const routes: readonly Route[] = Object.entries(ROUTES).map(([name, facts]) => {
+  const [method, template] = name.split(' ') as [string, string]
+  return { name: name as RouteName, method, template, segments: template.slice(1).split('/'), ...facts }
+})
+
+const NO_PARAMS = {}
+const withoutParams = new Map(
+  routes
+    .filter(({ template }) => !template.includes(':'))
+    .map((route) => [`${route.method} ${route.template}`, { template: route.template, route, params: NO_PARAMS }]),
+)
+
+/** Finds the route of a path (without its `/api/v10`); undefined if there is none for any method. */
+export function matchRoute(method: string, path: string): Match | undefined {
+  const exact = withoutParams.get(`${method} ${path}`)
+  if (exact) return exact
+  const segments = path.slice(1).split('/').map(decoded)
+  let otherMethod: Match | undefined
+  for (const route of routes) {
+    const params = paramsOf(route.segments, segments)
+    if (!params) continue
+    if (route.method === method) return { template: route.template, route, params }
+    otherMethod ??= { template: route.template, route: null, params }
+  }
+  return otherMethod
+}
+
+function paramsOf(template: readonly string[], segments: readonly string[]): Record<string, string> | undefined {
+  if (template.length !== segments.length) return undefined
+  const params: Record<string, string> = {}
+  for (let i = 0; i < template.length; i++) {
+    const name = template[i]!
+    const segment = segments[i]!
+    if (name.startsWith(':')) {
+      if (!/^\d+$/.test(segment)) return undefined
+      params[name.slice(1)] = segment
+    } else if (name !== segment) return undefined
+  }
+  return params
+}
+
+function decoded(segment: string): string {
+  if (!segment.includes('%')) return segment
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
+}
+
+/** A path without the `/api` or `/api/v10` in front: clients may give the base with or without it. */
+export function withoutBase(path: string): string {
+  if (!path.startsWith('/api')) return path
+  return path.replace(/^\/api(\/v\d+)?(?=\/)/, '')
+}
+
+/** Which calls a fault's `route` means; throws a TypeError if it could never match. */
+export function routeFilter(route: string): (method: string, template: string, path: string) => boolean {
+  const [, method, written] = /^(?:([A-Z]+) )?(\/\S*)$/.exec(route) ?? []
+  if (written === undefined) throw unknownRoute(route)
+  const path = withoutBase(written)
+  const prefix = path.endsWith('*') ? path.slice(0, -1) : undefined
+  const generic = path.replace(/:[^/]+|\{[^/]+\}/g, ':')
+  const templates = new Set(
+    routes
+      .filter((one) => method === undefined || one.method === method)
+      .map((one) => one.template)
+      .filter((template) =>
+        prefix === undefined ? template.replace(/:[^/]+/g, ':') === generic : template.startsWith(prefix),
+      ),
+  )
+  const literal = routes.some(
+    (one) =>
+      (method === undefined || one.method === method) &&
+      one.template.includes(':') &&
+      paramsOf(one.segments, path.slice(1).split('/')),
+  )
+  if (templates.size === 0 && !literal) throw unknownRoute(route)
+  return (calledMethod, template, calledPath) =>
+    (method === undefined || method === calledMethod) && (templates.has(template) || calledPath === path)
+}
+
+function unknownRoute(route: string): TypeError {
+  return new TypeError(
+    `fault route ${JSON.stringify(route)} matches nothing the simulator answers; use one of ` +
+      `${[...new Set(routes.map(({ template }) => template))].join(', ')} (optionally after a method), a path with real ids, or a prefix ending in *`,
+  )
+}

@@ -1,0 +1,133 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { alarm, type Clock, type Milliseconds } from '../clock.ts'
+import type { Random } from './random.ts'
+import type { Incoming, Ruling } from './referee.ts'
+
+/** A listening server. */
+export interface Server {
+  readonly port: number
+  /** Ends every connection, also those that hang, and every pending delay. */
+  close(): Promise<void>
+}
+
+const MAX_BODY_BYTES = 1024 * 1024
+const EMPTY = Buffer.alloc(0)
+
+/** Carries requests to the referee and its rulings back; the latency and the damage on the wire happen here. */
+export async function startServer(
+  port: number,
+  clock: Clock,
+  latencyMs: readonly [Milliseconds, Milliseconds],
+  random: Random,
+  judge: (incoming: Incoming) => Ruling,
+): Promise<Server> {
+  const pending = new Set<() => void>()
+  let closing: Promise<void> | undefined
+  const [least, most] = latencyMs
+
+  const after = (ms: Milliseconds, act: () => void): (() => void) => {
+    const cancel = alarm(clock, ms, () => {
+      pending.delete(cancel)
+      act()
+    })
+    pending.add(cancel)
+    return cancel
+  }
+
+  const handle = (request: IncomingMessage, response: ServerResponse, body: Buffer | null) => {
+    if (closing) return
+    const halfMs = (least === most ? least : least + (most - least) * random.next()) / 2
+    const arrive = () => {
+      const ruling = judge(incomingOf(request, body))
+      const leaveMs = halfMs + ruling.delayMs
+      if (leaveMs <= 0) return deliver(ruling, response)
+      const cancel = after(leaveMs, () => deliver(ruling, response))
+      response.once('close', () => {
+        pending.delete(cancel)
+        cancel()
+      })
+    }
+    if (halfMs > 0) after(halfMs, arrive)
+    else arrive()
+  }
+
+  const server = createServer((request, response) => {
+    // A client that goes away is its own affair.
+    request.on('error', () => {})
+    response.on('error', () => {})
+    const { headers } = request
+    if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) {
+      handle(request, response, EMPTY)
+      return
+    }
+    readBody(request, (body) => handle(request, response, body))
+  })
+  // An idle connection that the server ends while a client reuses it would look like a fault nobody asked for.
+  server.keepAliveTimeout = 0
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    close() {
+      closing ??= new Promise((resolve) => {
+        for (const cancel of pending) cancel()
+        pending.clear()
+        server.close(() => resolve())
+        server.closeAllConnections()
+      })
+      return closing
+    },
+  }
+}
+
+function readBody(request: IncomingMessage, done: (body: Buffer | null) => void): void {
+  const chunks: Buffer[] = []
+  let size = 0
+  request.on('data', (chunk: Buffer) => {
+    if (size > MAX_BODY_BYTES) return
+    size += chunk.length
+    if (size <= MAX_BODY_BYTES) chunks.push(chunk)
+    else done(null)
+  })
+  request.on('end', () => {
+    if (size <= MAX_BODY_BYTES) done(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+  })
+}
+
+function incomingOf(request: IncomingMessage, body: Buffer | null): Incoming {
+  const url = request.url ?? '/'
+  const queryAt = url.indexOf('?')
+  return {
+    method: request.method ?? 'GET',
+    path: queryAt < 0 ? url : url.slice(0, queryAt),
+    query: queryAt < 0 ? null : new URLSearchParams(url.slice(queryAt + 1)),
+    headers: request.headers,
+    // Bodies mean something only where a route writes; a GET's is read and ignored.
+    body: body !== null && (request.method === 'GET' || request.method === 'HEAD') ? EMPTY : body,
+    address: request.socket.remoteAddress ?? '',
+  }
+}
+
+function deliver({ status, headers, body, delivery }: Ruling, response: ServerResponse): void {
+  if (response.destroyed || delivery === 'hang') return
+  const bytes = Buffer.byteLength(body)
+  if (delivery === 'reset' || (delivery === 'truncate' && bytes === 0)) {
+    // RST, not FIN: the client shall see ECONNRESET.
+    response.socket?.resetAndDestroy()
+    return
+  }
+  response.writeHead(status, headers)
+  if (delivery === 'whole') {
+    response.end(body)
+    return
+  }
+  response.write(Buffer.from(body).subarray(0, bytes >> 1), () => response.destroy())
+}

@@ -1,0 +1,136 @@
+import { type Clock, type Milliseconds, systemClock } from '../clock.ts'
+import type { InvalidLimit } from './invalid-requests.ts'
+import type { Limit } from './limits.ts'
+
+/** How the simulated Discord is set up. A bad value makes `startSimulator` reject with an error that names the option. */
+export interface SimulatorOptions {
+  /** TCP port on 127.0.0.1. Default 0: a free one. */
+  port?: number
+  /** The same seed gives the same users, guilds, tokens, keys and chances. Default 1. */
+  seed?: number
+  /** How many users there are. Default 10, at least 1. */
+  users?: number
+  /** How many guilds each user is in. Default 20, at most 200, which is Discord's own limit. */
+  guildsPerUser?: number
+  /**
+   * How long a call takes: half passes before the rule book looks at the request, half before the answer leaves. A
+   * pair is a range, drawn from the seed. Default 0: no timer at all.
+   */
+  latencyMs?: Milliseconds | readonly [Milliseconds, Milliseconds]
+  /** The limit of `GET /users/@me/guilds`, per user. Default 1 per 1000 ms, leaky, as observed. */
+  userGuildsLimit?: Limit
+  /** All calls of the bot together, in one-second windows. Default 50, as documented. `Infinity` switches it off. */
+  botGlobalPerSecond?: number
+  /** All calls of one user together, in one-second windows. Default 50 (Discord names no number). `Infinity`: off. */
+  userGlobalPerSecond?: number
+  /**
+   * All calls without an Authorization header of one address together, the OAuth2 token endpoint's included, in
+   * one-second windows. Default 50. `Infinity`: off.
+   */
+  addressGlobalPerSecond?: number
+  /** Invalid requests per address before Cloudflare blocks it. Default 10 000 per 600 000 ms; `banMs` 3 600 000. */
+  invalidLimit?: InvalidLimit
+  /** How long access tokens live. Default 604 800 000 (7 days), as documented. */
+  tokenLifetimeMs?: Milliseconds
+  /** How many calls `calls` keeps; when full, the oldest tenth is dropped. Default 1 000 000. 0: none. */
+  maxCalls?: number
+  /**
+   * Whether API calls need a User-Agent that begins with `DiscordBot (`, as documented; without it they get
+   * Cloudflare's 403 page. Default true.
+   */
+  requireUserAgent?: boolean
+  /** Where the simulator gets its time from. Default: the machine's. With a virtual clock every limit follows it. */
+  clock?: Clock
+}
+
+/** Checked options with their defaults filled in. */
+export interface Settings extends Required<Omit<SimulatorOptions, 'latencyMs' | 'invalidLimit'>> {
+  readonly latencyMs: readonly [Milliseconds, Milliseconds]
+  readonly invalidLimit: Required<InvalidLimit>
+}
+
+const NAMES: Readonly<Record<keyof SimulatorOptions, true>> = {
+  port: true,
+  seed: true,
+  users: true,
+  guildsPerUser: true,
+  latencyMs: true,
+  userGuildsLimit: true,
+  botGlobalPerSecond: true,
+  userGlobalPerSecond: true,
+  addressGlobalPerSecond: true,
+  invalidLimit: true,
+  tokenLifetimeMs: true,
+  maxCalls: true,
+  requireUserAgent: true,
+  clock: true,
+}
+
+/** Fills in the defaults. Throws a TypeError or RangeError that names the option and says what it accepts. */
+export function checkedSettings(options: SimulatorOptions): Settings {
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(NAMES, name)) {
+      throw new TypeError(`unknown simulator option ${name}; there are ${Object.keys(NAMES).join(', ')}`)
+    }
+  }
+  const { latencyMs = 0, userGuildsLimit = { limit: 1, windowMs: 1000, kind: 'leaky' }, clock = systemClock } = options
+  const range = typeof latencyMs === 'number' ? ([latencyMs, latencyMs] as const) : latencyMs
+  if (!Array.isArray(range) || range.length !== 2 || !range.every((ms) => isFrom(ms, 0)) || range[0]! > range[1]!)
+    throw new RangeError(`latencyMs must be 0 or more milliseconds, or a pair [least, most], not ${show(latencyMs)}`)
+  if (userGuildsLimit.kind !== 'fixed' && userGuildsLimit.kind !== 'leaky')
+    throw new TypeError(`userGuildsLimit.kind must be 'fixed' or 'leaky', not ${show(userGuildsLimit.kind)}`)
+  whole('userGuildsLimit.limit', userGuildsLimit.limit, 1)
+  positiveMs('userGuildsLimit.windowMs', userGuildsLimit.windowMs)
+  const { count = 10_000, windowMs = 600_000, banMs = 3_600_000 } = options.invalidLimit ?? {}
+  if (typeof clock.now !== 'function' || typeof clock.monotonic !== 'function' || typeof clock.sleep !== 'function')
+    throw new TypeError('clock must have now(), monotonic() and sleep(ms, signal); createVirtualClock() makes one')
+  const { requireUserAgent = true } = options
+  if (typeof requireUserAgent !== 'boolean')
+    throw new TypeError(`requireUserAgent must be true or false, not ${show(requireUserAgent)}`)
+
+  return {
+    port: whole('port', options.port ?? 0, 0, 65_535),
+    seed: whole('seed', options.seed ?? 1, Number.MIN_SAFE_INTEGER),
+    users: whole('users', options.users ?? 10, 1, 1_000_000),
+    guildsPerUser: whole('guildsPerUser', options.guildsPerUser ?? 20, 0, 200),
+    latencyMs: [range[0]!, range[1]!],
+    userGuildsLimit: { ...userGuildsLimit },
+    botGlobalPerSecond: wholeOrInfinite('botGlobalPerSecond', options.botGlobalPerSecond ?? 50),
+    userGlobalPerSecond: wholeOrInfinite('userGlobalPerSecond', options.userGlobalPerSecond ?? 50),
+    addressGlobalPerSecond: wholeOrInfinite('addressGlobalPerSecond', options.addressGlobalPerSecond ?? 50),
+    invalidLimit: {
+      count: wholeOrInfinite('invalidLimit.count', count),
+      windowMs: positiveMs('invalidLimit.windowMs', windowMs),
+      banMs: positiveMs('invalidLimit.banMs', banMs),
+    },
+    tokenLifetimeMs: positiveMs('tokenLifetimeMs', options.tokenLifetimeMs ?? 604_800_000),
+    maxCalls: whole('maxCalls', options.maxCalls ?? 1_000_000, 0),
+    requireUserAgent,
+    clock,
+  }
+}
+
+function whole(name: string, value: number, least: number, most = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  const upTo = most === Number.MAX_SAFE_INTEGER ? 'or more' : `to ${most}`
+  const rule = least === Number.MIN_SAFE_INTEGER ? 'a whole number' : `a whole number, ${least} ${upTo}`
+  throw new RangeError(`${name} must be ${rule}, not ${show(value)}`)
+}
+
+function wholeOrInfinite(name: string, value: number): number {
+  if (value === Infinity || (Number.isInteger(value) && value >= 1)) return value
+  throw new RangeError(`${name} must be a whole number, 1 or more, or Infinity, not ${show(value)}`)
+}
+
+function positiveMs(name: string, value: number): Milliseconds {
+  if (isFrom(value, 0) && value > 0) return value
+  throw new RangeError(`${name} must be a finite number of milliseconds above 0, not ${show(value)}`)
+}
+
+function isFrom(value: unknown, least: number): boolean {
+  return typeof value === 'number' && Number.isFinite(value) && value >= least
+}
+
+function show(value: unknown): string {
+  return typeof value === 'number' ? String(value) : String(JSON.stringify(value))
+}
