@@ -1,4 +1,5 @@
 import type { Milliseconds } from './clock.ts'
+import type { ErrorCode } from './error-codes.ts'
 
 /** What every error of ours may carry besides its message. */
 export interface ErrorDetails {
@@ -13,10 +14,11 @@ export interface ErrorDetails {
  * No error holds a token, a cookie or a raw URL.
  */
 export class HoldfastError extends Error {
-  readonly code: string
-  readonly retryAfterMs?: Milliseconds
+  readonly code: ErrorCode
+  // Declared only: a field that is not set is not there.
+  declare readonly retryAfterMs?: Milliseconds
 
-  constructor(code: string, message: string, details: ErrorDetails = {}) {
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause })
     this.name = new.target.name
     this.code = code
@@ -60,7 +62,7 @@ const codeOfStatus = (status: number): DiscordAPIErrorCode => {
 export class DiscordAPIError extends HoldfastError {
   readonly status: number
   /** Discord's JSON error code, where the body had one. */
-  readonly discordCode?: number
+  declare readonly discordCode?: number
   /** Method and route template, without ids, query or tokens: `GET /users/@me/guilds`. */
   readonly route: string
   /** How many times the call was sent; 0 where it was refused locally. */
@@ -148,6 +150,8 @@ export function withRetryAfter<E>(error: E, retryAfterMs: Milliseconds): E {
   if (!(error instanceof HoldfastError) || error.retryAfterMs === undefined) return error
   return Object.create(Object.getPrototypeOf(error), {
     ...Object.getOwnPropertyDescriptors(error),
+    // An accessor that reads the original's own slot.
+    stack: { value: error.stack, configurable: true, writable: true },
     retryAfterMs: { value: Math.max(0, retryAfterMs), enumerable: true, configurable: true },
   })
 }

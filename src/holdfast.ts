@@ -88,34 +88,14 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl) })
   const cache = new GracefulCache({ ...config, events })
 
-  const memberships: Holdfast['memberships'] = async (user, asked = {}) => {
-    const { userId, accessToken } = user
-    let asker = false
-    const options: CacheOptions<GuildMemberships> = {
-      load: async ({ signal }) => {
-        asker = true
-        return membershipsFromDiscord(await discord.getUserGuilds(accessToken, { principal: userId, signal }))
-      },
-      codec: membershipsCodec,
-      refusedForMs: () => discord.refusedForMs(GUILDS_PATH, userId),
-      freshMs: config.freshMs,
-      staleMs: config.staleMs,
-    }
-    const maxAgeMs = asked.live ? LIVE_MS : asked.maxAgeMs
-    if (maxAgeMs !== undefined) {
-      options.freshMs = Math.min(config.freshMs, maxAgeMs)
-      options.staleMs = Math.min(config.staleMs, maxAgeMs)
-    }
-    if (asked.patienceMs !== undefined) options.patienceMs = asked.patienceMs
-    if (asked.signal) options.signal = asked.signal
-    const key = { user: userId, key: 'guilds' }
-    try {
-      return asMemberships(await cache.get(key, options))
-    } catch (error) {
-      // Another session of this user asked, with a token that is dead. This one may still live.
-      if (asker || !(error instanceof DiscordAPIError) || error.status !== 401) throw error
-      return asMemberships(await cache.get(key, options))
-    }
+  const memberships: Holdfast['memberships'] = (user, asked = NO_OPTIONS) => {
+    const request = new GuildsRequest(discord, config, user, asked)
+    return cache.get({ user: user.userId, key: 'guilds' }, request).then(asMemberships, (error) => {
+      // Another session of this user asked, with a token that is dead. This one may still live. Whoever comes first
+      // after a failure asks, so this ends with the number of sessions.
+      if (request.asked || !(error instanceof DiscordAPIError) || error.status !== 401) throw error
+      return memberships(user, asked)
+    })
   }
 
   const identify = bearerSession({
@@ -194,6 +174,46 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     [Symbol.asyncDispose]: () => close(),
   }
 }
+
+/** How a user's guilds are loaded. A class and no closures, because ten thousand may ask at once and one loads. */
+class GuildsRequest implements CacheOptions<GuildMemberships> {
+  /** Whether this request is the one that asked Discord. */
+  asked = false
+  readonly codec = membershipsCodec
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  readonly #discord: DiscordClient
+  readonly #user: { readonly userId: string; readonly accessToken: string }
+  declare readonly patienceMs?: Milliseconds
+  declare readonly signal?: AbortSignal
+
+  constructor(
+    discord: DiscordClient,
+    times: { readonly freshMs: Milliseconds; readonly staleMs: Milliseconds },
+    user: { readonly userId: string; readonly accessToken: string },
+    { live, maxAgeMs = Number.POSITIVE_INFINITY, patienceMs, signal }: MembershipOptions,
+  ) {
+    this.#discord = discord
+    this.#user = user
+    const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs
+    this.freshMs = Math.min(times.freshMs, oldestMs)
+    this.staleMs = Math.min(times.staleMs, oldestMs)
+    if (patienceMs !== undefined) this.patienceMs = patienceMs
+    if (signal !== undefined) this.signal = signal
+  }
+
+  async load({ signal }: LoadContext): Promise<GuildMemberships> {
+    this.asked = true
+    const { userId: principal, accessToken } = this.#user
+    return membershipsFromDiscord(await this.#discord.getUserGuilds(accessToken, { principal, signal }))
+  }
+
+  refusedForMs(): Milliseconds | undefined {
+    return this.#discord.refusedForMs(GUILDS_PATH, this.#user.userId)
+  }
+}
+
+const NO_OPTIONS: MembershipOptions = Object.freeze({})
 
 function asMemberships(held: Awaited<ReturnType<GracefulCache['get']>>): MembershipResult {
   return {

@@ -1,5 +1,5 @@
 import type { RequireAuthOptions } from './auth/require-auth.ts'
-import type { DiscordFetchOptions } from './discord/discord-fetch.ts'
+import type { DiscordFetchOptions } from './discord/call-options.ts'
 import { defaultHoldfast, type Holdfast } from './holdfast.ts'
 import type { AuthRequest } from './session.ts'
 
@@ -8,9 +8,9 @@ export type { Auth, MembershipOptions, MembershipResult, RequireAuthOptions } fr
 export type { CacheKey } from './cache/cache-key.ts'
 export type { Cached, CacheOptions, GracefulCache, LoadContext } from './cache/graceful-cache.ts'
 export type { Priority } from './call.ts'
-export type { Clock, Milliseconds } from './clock.ts'
+export { type Clock, type Milliseconds, systemClock } from './clock.ts'
 export type { HoldfastOptions } from './config.ts'
-export type { DiscordFetchOptions } from './discord/discord-fetch.ts'
+export type { DiscordFetchOptions } from './discord/call-options.ts'
 export type { KnownGet } from './discord/known-routes.ts'
 export {
   ConfigError,
@@ -26,20 +26,22 @@ export type { GuildMembership, GuildMemberships } from './memberships.ts'
 export type { PermissionName } from './permissions.ts'
 export type { AuthRequest, Session, SessionResolver } from './session.ts'
 
+// Async functions, so that a configuration that cannot be used is a rejection like every other error.
+
 /** `Holdfast.discordFetch` of the default instance. */
-export const discordFetch = ((path: string, accessToken: string, options?: DiscordFetchOptions) =>
+export const discordFetch = (async (path: string, accessToken: string, options?: DiscordFetchOptions) =>
   defaultHoldfast().discordFetch(path, accessToken, options)) as Holdfast['discordFetch']
 
 /** `Holdfast.getCurrentUser` of the default instance. */
-export const getCurrentUser: Holdfast['getCurrentUser'] = (accessToken, options) =>
+export const getCurrentUser: Holdfast['getCurrentUser'] = async (accessToken, options) =>
   defaultHoldfast().getCurrentUser(accessToken, options)
 
 /** `Holdfast.getUserGuilds` of the default instance. */
-export const getUserGuilds: Holdfast['getUserGuilds'] = (accessToken, options) =>
+export const getUserGuilds: Holdfast['getUserGuilds'] = async (accessToken, options) =>
   defaultHoldfast().getUserGuilds(accessToken, options)
 
 /** `Holdfast.cacheUserScopedGraceful` of the default instance. */
-export const cacheUserScopedGraceful: Holdfast['cacheUserScopedGraceful'] = (
+export const cacheUserScopedGraceful: Holdfast['cacheUserScopedGraceful'] = async (
   userId,
   key,
   freshTtlMs,
@@ -48,11 +50,11 @@ export const cacheUserScopedGraceful: Holdfast['cacheUserScopedGraceful'] = (
 ) => defaultHoldfast().cacheUserScopedGraceful(userId, key, freshTtlMs, staleTtlMs, fetchFn)
 
 /** `Holdfast.requireAuth` of the default instance. */
-export const requireAuth = ((request: AuthRequest, options?: RequireAuthOptions) =>
+export const requireAuth = (async (request: AuthRequest, options?: RequireAuthOptions) =>
   defaultHoldfast().requireAuth(request, options)) as Holdfast['requireAuth']
 
 /** `Holdfast.withAuth` of the default instance. It is looked up at each request, so wrapping a handler builds nothing. */
 export const withAuth: Holdfast['withAuth'] =
   (handler, options) =>
-  (request, ...rest) =>
+  async (request, ...rest) =>
     defaultHoldfast().withAuth(handler, options)(request, ...rest)

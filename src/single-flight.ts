@@ -4,10 +4,12 @@ export class Flight<T> {
   readonly promise: Promise<T>
   readonly #controller = new AbortController()
   readonly #whenAbandoned: 'cancel' | 'continue'
+  readonly #onAbandoned: () => void
   #waiting = 0
 
-  constructor(work: (signal: AbortSignal) => Promise<T>, whenAbandoned: 'cancel' | 'continue') {
+  constructor(work: (signal: AbortSignal) => Promise<T>, whenAbandoned: 'cancel' | 'continue', onAbandoned = () => {}) {
     this.#whenAbandoned = whenAbandoned
+    this.#onAbandoned = onAbandoned
     // Inside a then, so that work that throws synchronously rejects like any other.
     this.promise = new Promise((resolve) => resolve(work(this.#controller.signal)))
     this.promise.catch(() => {})
@@ -28,7 +30,9 @@ export class Flight<T> {
     return new Promise((resolve, reject) => {
       const leave = () => {
         reject(signal.reason)
-        if (--this.#waiting === 0 && this.#whenAbandoned === 'cancel') this.#controller.abort(signal.reason)
+        if (--this.#waiting > 0 || this.#whenAbandoned === 'continue') return
+        this.#onAbandoned()
+        this.cancel(signal.reason)
       }
       if (signal.aborted) return leave()
       signal.addEventListener('abort', leave, { once: true })
@@ -54,7 +58,8 @@ export class SingleFlight<T> {
 
   /** Starts `work` under `key`; whoever asks before it ends gets this flight. Replaces an earlier flight of that key. */
   start(key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
-    const flight = new Flight(work, this.#whenAbandoned)
+    // Forgotten as soon as everybody left: whoever asks next must not join work that is being cancelled.
+    const flight: Flight<T> = new Flight(work, this.#whenAbandoned, () => this.forget(key, flight))
     this.#flights.set(key, flight)
     this.#underWay.add(flight)
     const land = () => {

@@ -109,7 +109,8 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     const user = { id: session.userId }
     // The overload without guilds promises only the user.
     if (options.guilds === false && !('guild' in options)) return { user } as Auth
-    if (session.scopes && !session.scopes.includes('guilds'))
+    // A string of scopes is no list: 'guilds.join' is not 'guilds'.
+    if (session.scopes && !(Array.isArray(session.scopes) && session.scopes.includes('guilds')))
       throw refuse('FORBIDDEN', 'the session lacks the scope guilds; sign the user in with it')
     // `{ guild: undefined }` is a route parameter that is missing, not a route without a guild.
     const guildId = 'guild' in options ? ((await guildOf(request, options, rest)) ?? '') : undefined

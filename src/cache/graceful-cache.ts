@@ -93,22 +93,28 @@ export class GracefulCache {
    * Rejects with the loader's error where nothing usable is held, with HoldfastError LOAD_TIMEOUT, VALUE_UNDEFINED,
    * VALUE_NOT_JSON, INVALID_KEY, INVALID_OPTION or CLOSED, or with `signal.reason`.
    */
-  async get<T>(key: CacheKey, options: CacheOptions<T>): Promise<Cached<T>> {
-    // The way of a hit: one look-up, one reading of the clock, one object. Everything else is in #find.
-    const id = typeof key === 'string' && key.charCodeAt(0) > 0 ? key : cacheId(key)
-    const entry = this.#memory.find(id)
-    if (entry !== undefined && (options.signal === undefined || !options.signal.aborted)) {
-      const now = this.#turnTime()
-      // It may have been fetched within this turn.
-      const ageMs = now > entry.fetchedAtMs ? now - entry.fetchedAtMs : 0
-      if (ageMs < (options.freshMs ?? this.#freshMs) * EAGER_SHARE) {
-        this.#fresh++
-        if (now - entry.usedAtMs > NOTE_USE_EVERY_MS) this.#memory.noteUse(id, entry, now)
-        if (this.#events.active) this.#events.emit({ type: 'cache.hit', key: keyName(key) })
-        return { value: entry.value as T, state: 'fresh', source: 'memory', fetchedAt: entry.fetchedAt, ageMs }
+  get<T>(key: CacheKey, options: CacheOptions<T>): Promise<Cached<T>> {
+    try {
+      // The way of a hit: one look-up, one reading of the clock, one object. Everything else is in #find. No async
+      // function on the way to #load either: ten thousand may come this way at once.
+      const id = typeof key === 'string' && key.charCodeAt(0) > 0 ? key : cacheId(key)
+      const entry = this.#memory.find(id)
+      if (entry !== undefined && !this.#closed && (options.signal === undefined || !options.signal.aborted)) {
+        const now = this.#turnTime()
+        // It may have been fetched within this turn.
+        const ageMs = now > entry.fetchedAtMs ? now - entry.fetchedAtMs : 0
+        if (ageMs < (options.freshMs ?? this.#freshMs) * EAGER_SHARE) {
+          this.#fresh++
+          if (now - entry.usedAtMs > NOTE_USE_EVERY_MS) this.#memory.noteUse(id, entry, now)
+          if (this.#events.active) this.#events.emit({ type: 'cache.hit', key: keyName(key) })
+          const { value, fetchedAt } = entry
+          return Promise.resolve({ value: value as T, state: 'fresh', source: 'memory', fetchedAt, ageMs })
+        }
       }
+      return this.#find(key, id, entry, options)
+    } catch (error) {
+      return Promise.reject(error)
     }
-    return this.#find(key, id, entry, options)
   }
 
   /** What is held in memory now, fresh or stale by the times it was stored with; undefined where there is nothing. Starts nothing. */
@@ -189,10 +195,10 @@ export class GracefulCache {
         if (state === 'eager' && this.#mayRefresh(id, options)) this.#start(key, id, entry, options, 'eager')
         this.#fresh++
         this.#events.emit({ type: 'cache.hit', key: keyName(key) })
-        return asCached<T>(entry, 'fresh', ageMs)
+        return Promise.resolve(asCached<T>(entry, 'fresh', ageMs))
       }
       if (state === 'stale') return this.#refresh(key, id, entry, options)
-      if (ageMs >= entry.staleMs) this.#memory.delete(id)
+      // Too old for this caller. It stays for those who accept older ones, until the load replaces it.
     }
     return this.#load(key, id, options)
   }
@@ -209,9 +215,12 @@ export class GracefulCache {
     const { patienceMs = this.#options.patienceMs } = options
     try {
       const loaded = await this.#waitAtMost(patienceMs, flight, options.signal)
-      return loaded ? this.#loaded(loaded) : this.#stale(key, entry, 'slow')
+      if (loaded) return this.#loaded(loaded)
+      // It may have become too old while its caller was patient: then there is only the load left to wait for.
+      if (this.#isTooOld(entry, options)) return this.#loaded(await flight.wait(options.signal))
+      return this.#stale(key, entry, 'slow')
     } catch (error) {
-      if (options.signal?.aborted || !this.#masks(options, error)) throw error
+      if (options.signal?.aborted || this.#isTooOld(entry, options) || !this.#masks(options, error)) throw error
       const failure = this.#failures.holding(id)
       return failure ? this.#staleAfter(key, entry, failure) : this.#stale(key, entry, reasonOf(error))
     }
@@ -304,6 +313,10 @@ export class GracefulCache {
       const cancelAlarm = alarm(this.#clock, ms, () => resolve(undefined))
       flight.wait(signal).then(resolve, reject).finally(cancelAlarm)
     })
+  }
+
+  #isTooOld(entry: Entry, { staleMs = this.#options.staleMs }: { staleMs?: Milliseconds }): boolean {
+    return this.#clock.monotonic() - entry.fetchedAtMs >= staleMs
   }
 
   #mayRefresh(id: string, options: Pick<CacheOptions<unknown>, 'refusedForMs'>): boolean {

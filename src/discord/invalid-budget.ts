@@ -36,11 +36,11 @@ class SlidingCount {
     this.#moveTo(now)
     let left = this.#total
     for (let age = SLOTS; age >= 0; age--) {
-      if (left <= target) return Math.max(0, (this.#newest - age) * SLOT_MS + WINDOW_MS - now)
+      if (left <= target) return Math.max(0, (this.#newest - age + SLOTS) * SLOT_MS - now)
       const slot = this.#newest - age
       if (slot >= 0) left -= this.#slots[slot % this.#slots.length]!
     }
-    return WINDOW_MS
+    return (this.#newest + 1) * SLOT_MS + WINDOW_MS - now
   }
 
   #moveTo(now: Milliseconds): void {

@@ -80,7 +80,7 @@ export class Principal {
   }
 
   /** How long a 429 has forbidden this call, and what it was about; undefined if none has. */
-  heldFor(call: Call): { readonly ms: Milliseconds; readonly scope: 'user' | 'global' } | undefined {
+  heldFor(call: Pick<Call, 'route'>): { readonly ms: Milliseconds; readonly scope: 'user' | 'global' } | undefined {
     const now = this.#shared.clock.monotonic()
     const globalMs = this.#global.heldUntil - now
     const ownMs = Math.max(this.#bucketOf(call).heldUntil, this.#routeHolds.get(routeKey(call)) ?? 0) - now
@@ -104,7 +104,7 @@ export class Principal {
     this.#routeHolds.set(routeKey(call), now + forMs)
   }
 
-  #bucketOf(call: Call): Bucket {
+  #bucketOf(call: Pick<Call, 'route'>): Bucket {
     const hash = this.#shared.hashes.get(call.route.name)
     const provisionalKey = `${call.route.name}|${call.route.resource}`
     const key = hash === undefined ? provisionalKey : `${hash}|${call.route.resource}`
@@ -217,4 +217,4 @@ export class Principal {
 
 const BUCKETS_BEFORE_SWEEP = 256
 
-const routeKey = (call: Call) => `${call.route.name}|${call.route.resource}`
+const routeKey = (call: Pick<Call, 'route'>) => `${call.route.name}|${call.route.resource}`

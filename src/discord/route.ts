@@ -35,8 +35,9 @@ function fullyDecoded(text: string): string {
     try {
       decoded = decodeURIComponent(text)
     } catch {
-      if (round > 0) return text
-      throw invalidPath('it holds a broken % escape')
+      if (round === 0) throw invalidPath('it holds a broken % escape')
+      // A lone % that was escaped, as it should be. What else was escaped twice beside it is still read.
+      decoded = text.replace(/%[0-7][0-9a-f]/gi, (one) => decodeURIComponent(one))
     }
     if (decoded === text) return text
     text = decoded

@@ -197,6 +197,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    // A parser's error carries the bytes that it could not read, and they can quote the request.
+    delete (error as { data?: unknown }).data
     if (this.#status > 0) return this.fail('DISCORD_TRUNCATED', 'the answer broke off before its end', error)
     if ((error as { code?: string }).code === 'UND_ERR_CONNECT_TIMEOUT')
       return this.fail('DISCORD_TIMEOUT', 'no connection to Discord within the time-out', error)

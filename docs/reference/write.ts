@@ -1,0 +1,124 @@
+// Writes the reference pages from the source: npm run docs. A test fails where a page is not what this writes.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { NUMBERS, TEXTS } from '../../src/config.ts'
+import { ERROR_CODES } from '../../src/error-codes.ts'
+
+const NOTE = '<!-- Written by `npm run docs` from the source. Change the source. -->\n'
+
+function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+  const cell = (text: string) => text.replaceAll('|', '\\|')
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
+}
+
+function configuration(): string {
+  const plural = (value: number, unitName: string) =>
+    `${value.toLocaleString('en-US').replaceAll(',', ' ')} ${unitName}`
+  const numbers = Object.entries(NUMBERS).map(([option, setting]) => {
+    const {
+      variable,
+      unit = 1,
+      unitName,
+      min,
+      max,
+      fallback,
+    } = setting as {
+      variable?: string
+      unit?: number
+      unitName: string
+      min: number
+      max: number
+      fallback: number
+    }
+    const preset = option === 'cache.maxBytes' ? 'a quarter of the heap limit' : plural(fallback / unit, unitName)
+    return [
+      variable ? `\`${variable}\`` : '–',
+      `\`${option}\``,
+      preset,
+      `${plural(min / unit, '').trim()} to ${plural(max / unit, '').trim()}`,
+      option.endsWith('Ms') && unit !== 1 ? `${unitName}; the option is in milliseconds` : unitName,
+    ]
+  })
+  const texts = Object.entries(TEXTS).map(([option, { variable, secret }]) => [
+    `\`${variable}\``,
+    `\`${option}\``,
+    option === 'discord.baseUrl' ? "Discord's v10 API" : '–',
+    secret ? 'a secret; never shown' : '',
+  ])
+  return `# Configuration
+${NOTE}
+Options given to \`createHoldfast\` beat environment variables, which beat defaults. A value that cannot be used is a
+\`ConfigError\` when the instance is made; so is a variable that is set and empty. \`npx holdfast doctor\` checks them all.
+
+## Numbers
+
+${table(['variable', 'option', 'default', 'from … to', 'unit'], numbers)}
+
+## Texts
+
+${table(['variable', 'option', 'default', ''], texts)}
+
+## Only as options
+
+${docsOf('src/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'random', 'retryOn'])}
+`
+}
+
+/** The first line of the docstrings of some properties of an interface. */
+function docsOf(file: string, name: string, wanted: readonly string[]): string {
+  const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
+  const body = text.slice(text.indexOf(`export interface ${name}`))
+  const rows = wanted.map((property) => {
+    const found = new RegExp(`(?:/\\*\\* ([^\\n]*?) \\*/\\s*)?\\b${property}\\?: ([^\\n]+)`).exec(body)
+    if (!found) throw new Error(`${name} has no ${property}`)
+    return [`\`${property}\``, `\`${found[2]}\``, found[1] ?? '']
+  })
+  return table(['option', 'type', ''], rows)
+}
+
+function errors(): string {
+  const rows = Object.entries(ERROR_CODES).map(([code, [thrownAs, meaning, whatToDo]]) => [
+    `\`${code}\``,
+    `\`${thrownAs}\``,
+    meaning,
+    whatToDo,
+  ])
+  return `# Errors
+${NOTE}
+Every error of Holdfast is a \`HoldfastError\` with a stable \`code\`, a message that says what to do, and \`retryAfterMs\`
+where waiting helps. Match on \`code\`: it survives two copies of the package. A caller that aborts gets its own
+\`signal.reason\`.
+
+${table(['code', 'class', 'what it means', 'what to do'], rows)}
+`
+}
+
+function events(): string {
+  const text = readFileSync(new URL('../../src/events.ts', import.meta.url), 'utf8')
+  const union = text.slice(text.indexOf('export type HoldfastHappening'), text.indexOf('/** Where log lines go'))
+  const rows: string[][] = []
+  for (const [, doc, fields] of union.matchAll(/\/\*\* ([^*]+?) \*\/\s*\| \{([^}]*)\}/g)) {
+    const types = [...(/type: ([^\n;]+)/.exec(fields!)?.[1] ?? '').matchAll(/'([^']+)'/g)].map((match) => match[1]!)
+    const rest = [...fields!.matchAll(/readonly (\w+\??): ([^\n;]+)/g)]
+      .filter((match) => match[1] !== 'type')
+      .map((match) => `\`${match[1]}: ${match[2]!.trim()}\``)
+    rows.push([types.map((type) => `\`${type}\``).join(', '), rest.join(', '), doc!])
+  }
+  if (rows.length === 0) throw new Error('no event was found in src/events.ts')
+  return `# Events
+${NOTE}
+\`holdfast.on((event) => …)\` receives every event until the function it returns is called. Each has \`at\`, the wall clock
+in epoch milliseconds. No event holds a token, an id or a query.
+
+${table(['type', 'fields', 'when'], rows)}
+`
+}
+
+/** Every page with its text. */
+export const pages: Readonly<Record<string, () => string>> = {
+  'configuration.md': configuration,
+  'errors.md': errors,
+  'events.md': events,
+}
+
+if (process.argv[1] === import.meta.filename)
+  for (const [file, write] of Object.entries(pages)) writeFileSync(new URL(file, import.meta.url), write())

@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+import { doctor } from './doctor.ts'
+import { simulate } from './simulate.ts'
+import { start } from './start.ts'
+
+const USAGE = `holdfast <command>
+
+  start      play an outage over real HTTP, with and without Holdfast, and keep the dashboard up
+               --once        exit when the table is printed
+               --seconds N   length of each of the two runs, 10 to 90 (default 30)
+               --users N     how many users open pages, 1 to 1000 (default 200)
+               --seed N      the same seed makes the same users and visits (default 1)
+  simulate   run a Discord to test against
+               --port N --users N --guilds N --latency MS --seed N
+  doctor     check the configuration and say what to change
+`
+
+const COMMANDS: Readonly<Record<string, (words: readonly string[]) => Promise<number>>> = { start, simulate, doctor }
+
+const [name = 'help', ...words] = process.argv.slice(2)
+const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+if (command) {
+  try {
+    process.exitCode = await command(words)
+  } catch (error) {
+    process.stderr.write(`holdfast ${name}: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = 1
+  }
+} else {
+  const asked = ['help', '--help', '-h'].includes(name)
+  ;(asked ? process.stdout : process.stderr).write(asked ? USAGE : `holdfast: unknown command ${name}\n\n${USAGE}`)
+  process.exitCode = asked ? 0 : 2
+}

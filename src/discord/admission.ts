@@ -1,0 +1,167 @@
+import type { BreakerState } from '../breaker.ts'
+import type { Answer, Call } from '../call.ts'
+import type { Clock, Milliseconds } from '../clock.ts'
+import type { RateLimitScope } from '../errors.ts'
+import type { Events } from '../events.ts'
+import { BucketMap } from './bucket-map.ts'
+import { Egress } from './egress.ts'
+import { InvalidBudget } from './invalid-budget.ts'
+import type { Permit, Principal } from './principal.ts'
+import { ResourceHolds } from './resource-holds.ts'
+import { bucketNews, type RateLimited, type Verdict } from './retry.ts'
+import { routeOf } from './route.ts'
+import type { TokenMemory } from './token-memory.ts'
+import type { WaitAllowance } from './wait-allowance.ts'
+
+/** Leave to send one request. `end` must be called once, whatever happened; before it, `failed` or `answered` if it was sent. */
+export interface Pass {
+  /** It was sent, or may have been, and no answer came. */
+  failed(): void
+  answered(answer: Answer, verdict: Verdict): void
+  /** `invalid` if Discord counts the answer as an invalid request. */
+  end(invalid: boolean): void
+}
+
+/** May this call be sent now? Everything that can forbid it is asked here, and learns here what came of it. */
+export class Admission {
+  readonly #tokens: TokenMemory
+  readonly #buckets: BucketMap
+  readonly #egress: Egress
+  readonly #budget: InvalidBudget
+  readonly #resourceHolds: ResourceHolds
+
+  constructor({ clock, events, tokens }: { clock: Clock; events: Events; tokens: TokenMemory }) {
+    this.#tokens = tokens
+    this.#buckets = new BucketMap(clock)
+    this.#egress = new Egress(clock, (state) => events.emit({ type: 'breaker', name: 'discord', state }))
+    this.#budget = new InvalidBudget(clock)
+    this.#resourceHolds = new ResourceHolds(clock)
+  }
+
+  /** The share of Discord's limit of invalid requests that is used, from 0 to 1. */
+  get invalidBudgetUsed(): number {
+    return this.#budget.used
+  }
+
+  get breakerState(): BreakerState {
+    return this.#egress.state
+  }
+
+  /** The principal of a call that is about to be made; `leave` must follow, once. */
+  enter(principalId: string): Principal {
+    return this.#buckets.enter(principalId)
+  }
+
+  leave(principalId: string): void {
+    this.#buckets.leave(principalId)
+  }
+
+  /** How long a GET of this principal is already known to be refused, or undefined. */
+  refusedForMs(path: string, principalId: string): Milliseconds | undefined {
+    const closedForMs = this.#egress.closedForMs
+    if (closedForMs > 0) return closedForMs
+    const route = routeOf('GET', path)
+    return this.#resourceHolds.heldForMs(route) || this.#buckets.find(principalId)?.heldFor({ route })?.ms
+  }
+
+  /** Waits until nothing forbids the call, and takes a place for it. Rejects with DiscordRateLimitError (`local`) or `signal.reason`. */
+  async admit(call: Call, principal: Principal, allowance: WaitAllowance, signal: AbortSignal): Promise<Pass> {
+    const stranger = !this.#tokens.isValid(call.tokenId)
+    if (stranger) await this.#strangersTurn(allowance, signal)
+    try {
+      const { permit, probe } = await this.#permit(call, principal, allowance, signal)
+      return this.#pass(permit, probe, stranger)
+    } catch (error) {
+      if (stranger) this.#budget.strangerAnswered(false)
+      throw error
+    }
+  }
+
+  /** Applies what a 429 asks for, and returns how long that is; `computedMs` where it names no wait. */
+  hold(call: Call, principal: Principal, verdict: RateLimited, computedMs: Milliseconds): Milliseconds {
+    if (verdict.pause === 'egress') return this.#egress.banned(verdict.waitMs)
+    const waitMs = verdict.waitMs ?? computedMs
+    if (verdict.pause === 'principal') principal.holdAll(waitMs)
+    else if (verdict.pause === 'resource') this.#resourceHolds.hold(call.route, waitMs)
+    else if (verdict.pause === 'route') principal.holdRoute(call, waitMs)
+    else {
+      principal.holdBucket(call, waitMs)
+      // It came although we thought there was room: perhaps too early.
+      this.#buckets.latency.distrust()
+    }
+    return waitMs
+  }
+
+  #pass(permit: Permit, probe: boolean, stranger: boolean): Pass {
+    let sent = false
+    return {
+      failed: () => {
+        sent = true
+        permit.failed()
+        if (probe) this.#egress.probeLost()
+      },
+      answered: (answer, verdict) => {
+        sent = true
+        this.#buckets.latency.observe(answer.sentAt, answer.receivedAt)
+        permit.answered(bucketNews(answer), answer.headers['x-ratelimit-bucket'], answer.receivedAt)
+        const banned = verdict.kind === 'rate-limited' && verdict.pause === 'egress'
+        if (probe && !banned) this.#egress.probeAnswered()
+      },
+      end: (invalid) => {
+        if (!sent) {
+          permit.giveBack()
+          if (probe) this.#egress.probeLost()
+        }
+        if (invalid) this.#budget.spend()
+        if (stranger) this.#budget.strangerAnswered(invalid)
+      },
+    }
+  }
+
+  async #permit(
+    call: Call,
+    principal: Principal,
+    allowance: WaitAllowance,
+    signal: AbortSignal,
+  ): Promise<{ permit: Permit; probe: boolean }> {
+    for (;;) {
+      const held = this.#heldFor(call, principal)
+      if (held) {
+        await allowance.sleep(held.ms, held.scope, signal)
+        continue
+      }
+      const permit = principal.tryTake(call) ?? (await allowance.queue(principal, signal))
+      // While the call waited for its place, everything may have changed.
+      if (this.#heldFor(call, principal)) {
+        permit.giveBack()
+        continue
+      }
+      const pass = this.#egress.pass()
+      if (pass !== 'wait') return { permit, probe: pass === 'probe' }
+      permit.giveBack()
+      await allowance.until((signal) => this.#egress.nextChange(signal), 'egress', signal)
+    }
+  }
+
+  #heldFor(call: Call, principal: Principal): { ms: Milliseconds; scope: RateLimitScope } | undefined {
+    const closedForMs = this.#egress.closedForMs
+    if (closedForMs > 0) return { ms: closedForMs, scope: 'egress' }
+    const stoppedForMs = this.#budget.stoppedForMs(call.priority)
+    if (stoppedForMs > 0) return { ms: stoppedForMs, scope: 'egress' }
+    const resourceMs = this.#resourceHolds.heldForMs(call.route)
+    if (resourceMs > 0) return { ms: resourceMs, scope: 'shared' }
+    return principal.heldFor(call)
+  }
+
+  /** Tokens that nobody has seen valid take turns, within a budget of their own. */
+  async #strangersTurn(allowance: WaitAllowance, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const stoppedMs = this.#budget.strangersStoppedForMs()
+      if (stoppedMs === 0) break
+      if (stoppedMs === 'soon')
+        await allowance.until((signal) => this.#budget.nextStrangerAnswered(signal), 'egress', signal)
+      else await allowance.sleep(stoppedMs, 'egress', signal)
+    }
+    this.#budget.strangerSent()
+  }
+}

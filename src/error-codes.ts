@@ -1,0 +1,59 @@
+/** Every `code` an error of ours can have: what it means, and what to do. docs/reference/errors.md is made from this table. */
+export const ERROR_CODES = {
+  UNAUTHENTICATED: ['AuthError', '401: no session, or a token that Discord does not accept', 'sign the user in'],
+  FORBIDDEN: [
+    'AuthError',
+    '403: not in the guild, or a permission or the scope guilds is missing',
+    'tell the user; do not retry',
+  ],
+  RATE_LIMITED: ['AuthError', '429: Discord throttles and nothing usable is held', 'wait for retryAfterMs'],
+  SERVICE_UNAVAILABLE: ['AuthError', '503: Discord cannot be used and nothing usable is held', 'wait for retryAfterMs'],
+  CONFIG_INVALID: [
+    'ConfigError',
+    'an option or variable cannot be used; `option` names it',
+    'correct it; `npx holdfast doctor` checks all',
+  ],
+  DISCORD_UNAUTHORIZED: [
+    'DiscordAPIError',
+    'Discord answered 401; with `attempts: 0` it had done so before, and nothing was sent',
+    'sign the user in anew',
+  ],
+  DISCORD_FORBIDDEN: [
+    'DiscordAPIError',
+    'Discord answered 403 in its own JSON',
+    "check the token's scopes, or the bot's permissions",
+  ],
+  DISCORD_NOT_FOUND: ['DiscordAPIError', 'Discord answered 404 in its own JSON', 'check the ids in the path'],
+  DISCORD_REFUSED: ['DiscordAPIError', 'Discord answered another 4xx, or a redirect', 'look at `discordCode`'],
+  DISCORD_SERVER_ERROR: ['DiscordAPIError', 'Discord answered 5xx', 'try again later, or use `retryOn: "transient"`'],
+  DISCORD_RATE_LIMITED: [
+    'DiscordRateLimitError',
+    'a 429, or (`local: true`) a wait that is known not to fit; `scope` says what it is about',
+    'wait for retryAfterMs, or raise `maxWaitMs`',
+  ],
+  DISCORD_NETWORK: ['DiscordUnavailableError', 'no connection, or it was reset', 'try again later'],
+  DISCORD_TIMEOUT: ['DiscordUnavailableError', 'an attempt or the call took too long', 'try again later'],
+  DISCORD_TRUNCATED: ['DiscordUnavailableError', 'the answer broke off', 'try again later'],
+  DISCORD_TOO_LARGE: ['DiscordUnavailableError', 'the answer is larger than 8 MiB', 'ask for less: `limit`, `after`'],
+  DISCORD_NOT_JSON: ['DiscordUnavailableError', 'the answer is not JSON', 'look for a proxy on the way to Discord'],
+  DISCORD_WRONG_SHAPE: [
+    'DiscordUnavailableError',
+    'the answer is JSON, and not what this route answers with',
+    'look for a proxy on the way to Discord',
+  ],
+  DISCORD_FOREIGN_ANSWER: [
+    'DiscordUnavailableError',
+    "a 4xx that is not Discord's own: a proxy or a block page",
+    'look for a proxy on the way to Discord',
+  ],
+  INVALID_PATH: ['HoldfastError', 'discordFetch: the path could lead elsewhere', 'give a path such as /users/@me'],
+  INVALID_TOKEN: ['HoldfastError', 'discordFetch: the token cannot be one', 'give the bare token, without "Bearer"'],
+  INVALID_OPTION: ['HoldfastError', 'an option of a call cannot be used', 'the message says what is accepted'],
+  INVALID_KEY: ['HoldfastError', 'the cache key is empty or of the wrong type', 'give a string or { user, key }'],
+  VALUE_UNDEFINED: ['HoldfastError', 'a loader returned undefined', 'return null where there is nothing'],
+  VALUE_NOT_JSON: ['HoldfastError', 'a value would be changed by JSON', 'return plain data, or give a codec'],
+  LOAD_TIMEOUT: ['HoldfastError', 'a load was given up after `loadTimeoutMs`', 'make it end sooner'],
+  CLOSED: ['HoldfastError', 'the instance was closed', 'make a new one'],
+} as const satisfies Record<string, readonly [thrownAs: string, meaning: string, whatToDo: string]>
+
+export type ErrorCode = keyof typeof ERROR_CODES

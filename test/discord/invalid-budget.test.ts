@@ -1,0 +1,235 @@
+import fc from 'fast-check'
+import nock from 'nock'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { INVALID_LIMIT, InvalidBudget } from '../../src/discord/invalid-budget.ts'
+import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+import { anyAnswer, failureOf, scriptedDiscord, watched } from './scripted-discord.ts'
+
+const TEN_MINUTES = 600_000
+
+describe('InvalidBudget', () => {
+  const spent = (count: number) => {
+    const clock = createVirtualClock()
+    const budget = new InvalidBudget(clock)
+    for (let index = 0; index < count; index++) budget.spend()
+    return { clock, budget }
+  }
+
+  test.each([
+    ['background', 8000],
+    ['page', 9500],
+    ['login', 9900],
+  ] as const)('%s work goes on below %d of 10 000 and stops there', (priority, at) => {
+    const { budget } = spent(at - 1)
+    expect(budget.stoppedForMs(priority)).toBe(0)
+    budget.spend()
+    expect(budget.stoppedForMs(priority)).toBeGreaterThan(0)
+    expect(budget.stoppedForMs(priority)).toBeLessThanOrEqual(TEN_MINUTES + 10_000)
+    expect(budget.used).toBe(at / INVALID_LIMIT)
+  })
+
+  test('what was spent is forgotten after ten minutes, never earlier, at most ten seconds later', async () => {
+    const { budget, clock } = spent(9900)
+    await clock.advance(TEN_MINUTES - 1)
+    expect(budget.used).toBe(0.99)
+    await clock.advance(10_001)
+    expect(budget.used).toBe(0)
+  })
+
+  test('after the wait that it names, work goes on', async () => {
+    const { budget, clock } = spent(4000)
+    await clock.advance(300_000)
+    for (let index = 0; index < 5500; index++) budget.spend()
+    const waitMs = budget.stoppedForMs('page')
+    await clock.advance(waitMs - 1)
+    expect(budget.stoppedForMs('page')).toBe(1)
+    await clock.advance(1)
+    expect(budget.stoppedForMs('page')).toBe(0)
+    expect(budget.used).toBe(0.55)
+  })
+
+  test('against a model that remembers every time: never less than the last ten minutes, never more than the last ten and a sixth', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 200_000 }), fc.integer({ min: 0, max: 5 })), { maxLength: 40 }),
+        async (steps) => {
+          let now = 0
+          const budget = new InvalidBudget({ monotonic: () => now, now: () => 0, sleep: async () => {} })
+          const times: number[] = []
+          for (const [pause, count] of steps) {
+            now += pause
+            for (let index = 0; index < count; index++) {
+              budget.spend()
+              times.push(now)
+            }
+            const counted = Math.round(budget.used * INVALID_LIMIT)
+            expect(counted).toBeGreaterThanOrEqual(times.filter((time) => time > now - TEN_MINUTES).length)
+            expect(counted).toBeLessThanOrEqual(times.filter((time) => time > now - TEN_MINUTES - 10_000).length)
+          }
+        },
+      ),
+    )
+  })
+
+  test('strangers may have 500 under way or spent in all, and those beyond wait for an answer', async () => {
+    const { budget, clock } = spent(0)
+    for (let index = 0; index < 500; index++) {
+      expect(budget.strangersStoppedForMs()).toBe(0)
+      budget.strangerSent()
+    }
+    expect(budget.strangersStoppedForMs()).toBe('soon')
+    budget.strangerAnswered(false)
+    expect(budget.strangersStoppedForMs()).toBe(0)
+    budget.strangerSent()
+    for (let index = 0; index < 500; index++) budget.strangerAnswered(true)
+    const waitMs = budget.strangersStoppedForMs()
+    expect(waitMs).toBeGreaterThan(0)
+    await clock.advance(waitMs as number)
+    expect(budget.strangersStoppedForMs()).toBe(0)
+  })
+})
+
+describe('on the wire', () => {
+  beforeAll(() => nock.disableNetConnect())
+  afterEach(() => nock.cleanAll())
+  afterAll(() => nock.enableNetConnect())
+
+  const UNAUTHORIZED = [401, { message: '401: Unauthorized', code: 0 }] as const
+
+  test('ten thousand made-up tokens spend at most 500 of the budget of 10 000, and known users notice nothing', async () => {
+    const { holdfast, settle, clock } = scriptedDiscord()
+    const asked = anyAnswer(({ token }) => (token.startsWith('Bearer known') ? [200, { id: '1' }] : UNAUTHORIZED))
+    const known = Array.from({ length: 20 }, (_, index) => `known${index}`)
+    for (const token of known) await holdfast.getCurrentUser(token)
+    const attack = Array.from({ length: 10_000 }, (_, index) => watched(holdfast.getCurrentUser(`made-up-${index}`)))
+    const users = known.map((token) => watched(holdfast.getCurrentUser(token)))
+    await settle()
+    expect(users.map((user) => user.value?.id)).toEqual(Array(20).fill('1'))
+    for (let round = 0; round < 100 && attack.some((call) => !call.done); round++) await settle()
+    expect(clock.monotonic()).toBe(0)
+    expect(attack.every((call) => call.done)).toBe(true)
+    expect(attack.filter((call) => call.error?.status === 401)).toHaveLength(500)
+    expect(
+      attack.filter(
+        (call) =>
+          call.error?.code === 'DISCORD_RATE_LIMITED' &&
+          call.error.local &&
+          call.error.scope === 'egress' &&
+          call.error.attempts === 0 &&
+          call.error.retryAfterMs > 0,
+      ),
+    ).toHaveLength(9500)
+    expect(asked.filter(({ token }) => token.includes('made-up'))).toHaveLength(500)
+    expect(holdfast.stats().discord.invalidBudgetUsed).toBe(0.05)
+    for (const token of known) expect(await holdfast.getCurrentUser(token)).toEqual({ id: '1' })
+    expect(clock.sleepers).toBe(0)
+  }, 30_000)
+
+  test('strangers that turn out valid do not use it up: a thousand new users all get in', async () => {
+    const { holdfast, settle, clock } = scriptedDiscord()
+    anyAnswer(() => [200, { id: '1' }])
+    const users = Array.from({ length: 1000 }, (_, index) => watched(holdfast.getCurrentUser(`new${index}`)))
+    for (let round = 0; round < 50 && users.some((user) => !user.done); round++) await settle()
+    expect(users.filter((user) => user.value?.id === '1')).toHaveLength(1000)
+    expect(clock.monotonic()).toBe(0)
+  })
+
+  test('strangers that leave or meet trouble give their places back', async () => {
+    const { holdfast, settle } = scriptedDiscord()
+    let hang = true
+    anyAnswer(() => (hang ? new Promise(() => {}) : [200, { id: '1' }]))
+    const controller = new AbortController()
+    const left = Array.from({ length: 500 }, (_, index) =>
+      watched(holdfast.getCurrentUser(`new${index}`, { signal: controller.signal })),
+    )
+    await settle()
+    const next = watched(holdfast.getCurrentUser('next'))
+    await settle()
+    expect(next.done).toBe(false)
+    hang = false
+    controller.abort('gone')
+    for (let round = 0; round < 20 && !next.done; round++) await settle()
+    expect(left.every((call) => String(call.error) === 'gone')).toBe(true)
+    expect(next.value).toEqual({ id: '1' })
+  })
+
+  test('401, 403 and 429 are counted; a shared 429, a 404 and a 5xx are not', async () => {
+    const { holdfast } = scriptedDiscord({ maxRetries: 0 })
+    const limited = { message: 'x', retry_after: 0.001, global: false }
+    const answers: Array<readonly [number, unknown, Record<string, string>?]> = [
+      UNAUTHORIZED,
+      [403, { message: 'no', code: 50_001 }],
+      [403, '<html>'],
+      [429, limited, { 'x-ratelimit-scope': 'user' }],
+      [429, limited, { 'x-ratelimit-scope': 'shared' }],
+      [404, { message: 'no', code: 10_004 }],
+      [503, ''],
+      [200, {}],
+    ]
+    anyAnswer(({ count }) => answers[count - 1]!)
+    const used: number[] = []
+    for (let index = 0; index < answers.length; index++) {
+      await holdfast.discordFetch(`/route${index}`, `token${index}`).catch(() => {})
+      used.push(Math.round(holdfast.stats().discord.invalidBudgetUsed * INVALID_LIMIT))
+    }
+    expect(used).toEqual([1, 2, 3, 4, 4, 4, 4, 4])
+  })
+
+  test('background work stops at 80 %, pages at 95 %, logins just before the ban; each says for how long', async () => {
+    const { holdfast } = scriptedDiscord({ maxRetries: 0 })
+    let forbidden = false
+    anyAnswer(() => (forbidden ? [403, { message: 'no', code: 50_001 }] : [200, {}]))
+    await holdfast.discordFetch('/x', 'known')
+    forbidden = true
+    const spendUpTo = async (share: number) => {
+      while (holdfast.stats().discord.invalidBudgetUsed < share)
+        await Promise.all(
+          Array.from({ length: 100 }, (_, index) =>
+            holdfast
+              .discordFetch(`/x${index}`, 'known', { priority: 'login', principal: String(Math.random()) })
+              .catch(() => {}),
+          ),
+        )
+    }
+    const allowed = async () => {
+      const states = []
+      for (const priority of ['background', 'page', 'login'] as const) {
+        const error = await failureOf(holdfast.discordFetch('/y', 'known', { priority, principal: priority }))
+        if (error.status === 429)
+          expect(error).toMatchObject({ local: true, scope: 'egress', attempts: 0, retryAfterMs: expect.any(Number) })
+        states.push(error.status)
+      }
+      return states
+    }
+    await spendUpTo(0.79)
+    expect(await allowed()).toEqual([403, 403, 403])
+    await spendUpTo(0.8)
+    expect(await allowed()).toEqual([429, 403, 403])
+    await spendUpTo(0.95)
+    expect(await allowed()).toEqual([429, 429, 403])
+    await spendUpTo(0.99)
+    expect(await allowed()).toEqual([429, 429, 429])
+  }, 60_000)
+
+  test('work that waits in line when its share is spent is not sent after all', async () => {
+    const { holdfast, settle } = scriptedDiscord({ maxRetries: 0, maxWaitMs: 60_000 })
+    let forbidden = false
+    anyAnswer(() => (forbidden ? [403, { message: 'no', code: 50_001 }] : [200, {}]))
+    await holdfast.discordFetch('/x', 'known')
+    forbidden = true
+    const used = () => Math.round(holdfast.stats().discord.invalidBudgetUsed * INVALID_LIMIT)
+    while (used() < 7990) {
+      const calls = Array.from({ length: Math.min(100, 7990 - used()) }, (_, index) =>
+        holdfast.discordFetch('/x', 'known', { priority: 'login', principal: `${used()}-${index}` }).catch(() => {}),
+      )
+      await Promise.all(calls)
+    }
+    // No answer names a limit, so they go one after the other.
+    const line = Array.from({ length: 40 }, (_, index) =>
+      watched(holdfast.discordFetch(`/y?n=${index}`, 'known', { priority: 'background', principal: 'bot' })),
+    )
+    for (let round = 0; round < 60 && line.some((call) => !call.done); round++) await settle()
+    expect(used()).toBe(8000)
+    expect(line.filter((call) => call.error?.status === 429 && call.error.local)).toHaveLength(30)
+  }, 60_000)
+})

@@ -1,0 +1,416 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Call, Priority } from '../../src/call.ts'
+import type { Milliseconds } from '../../src/clock.ts'
+import type { BucketNews } from '../../src/discord/bucket.ts'
+import { BucketMap } from '../../src/discord/bucket-map.ts'
+import { Latency } from '../../src/discord/latency.ts'
+import { type Permit, Principal } from '../../src/discord/principal.ts'
+import { routeOf } from '../../src/discord/route.ts'
+import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+
+const never = new AbortController().signal
+
+const callOf = (path: string, priority: Priority = 'page'): Call => ({
+  method: 'GET',
+  path,
+  route: routeOf('GET', path),
+  token: 't',
+  tokenType: 'Bearer',
+  tokenId: 't',
+  principal: 'p',
+  priority,
+  body: undefined,
+})
+const GUILDS = callOf('/users/@me/guilds')
+
+function principal() {
+  const clock = createVirtualClock()
+  const hashes = new Map<string, string>()
+  const shared = { clock, hashes, latency: new Latency() }
+  return { clock, hashes, shared, subject: new Principal(shared) }
+}
+
+const news = (limit: number, remaining: number, resetAfterMs: number): BucketNews => ({
+  limit,
+  remaining,
+  resetAfterMs,
+})
+
+/** Waits for a place; tells when it came. */
+function queued(subject: Principal, call: Call, signal = never) {
+  const state: { permit?: Permit; error?: unknown } = {}
+  subject.take(call, signal).then(
+    (permit) => Object.assign(state, { permit }),
+    (error) => Object.assign(state, { error }),
+  )
+  return state
+}
+
+describe('permits', () => {
+  test('of an unknown bucket: one goes first, and the others wait for what it teaches', async () => {
+    const { subject, clock } = principal()
+    const first = subject.tryTake(GUILDS)!
+    expect(subject.tryTake(GUILDS)).toBeUndefined()
+    const waiting = [1, 2, 3, 4].map(() => queued(subject, GUILDS))
+    await clock.advance(60_000)
+    expect(waiting.some(({ permit }) => permit)).toBe(false)
+    first.answered(news(4, 3, 1000), 'hash', clock.monotonic())
+    await clock.advance(0)
+    expect(waiting.map(({ permit }) => permit !== undefined)).toEqual([true, true, true, false])
+    await clock.advance(1001)
+    expect(waiting[3]!.permit).toBeDefined()
+  })
+
+  test('of a known bucket go out up to its remaining together, and not one more', () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(5, 4, 1000), undefined, clock.monotonic())
+    for (let count = 0; count < 4; count++) expect(subject.tryTake(GUILDS)).toBeDefined()
+    expect(subject.tryTake(GUILDS)).toBeUndefined()
+  })
+
+  test('of a bucket with limit 1 block the second request until the reset', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(1, 0, 234), undefined, 0)
+    expect(subject.tryTake(GUILDS)).toBeUndefined()
+    expect(subject.estimateMs(GUILDS)).toBeGreaterThanOrEqual(234)
+    await clock.advance(234)
+    expect(subject.tryTake(GUILDS)).toBeUndefined()
+    await clock.advance(1)
+    expect(subject.tryTake(GUILDS)).toBeDefined()
+  })
+
+  test('keep what was learned when the hash becomes known', async () => {
+    const { subject, clock } = principal()
+    const [first] = [subject.tryTake(GUILDS)!]
+    const waiting = [1, 2].map(() => queued(subject, GUILDS))
+    first.answered(news(2, 1, 1000), 'hash', 0)
+    await clock.advance(0)
+    expect(waiting.map(({ permit }) => permit !== undefined)).toEqual([true, false])
+    expect(subject.tryTake(GUILDS)).toBeUndefined()
+  })
+
+  test('survive a hash that changes while calls wait: none is lost, none is sent beyond the limit', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(2, 1, 1000), 'old', 0)
+    const second = subject.tryTake(GUILDS)!
+    const waiting = [1, 2, 3].map(() => queued(subject, GUILDS))
+    second.answered(news(1, 0, 2000), 'new', clock.monotonic())
+    await clock.advance(1999)
+    expect(waiting.some(({ permit }) => permit)).toBe(false)
+    for (const waiter of waiting) {
+      await clock.advance(2)
+      expect(waiter.permit).toBeDefined()
+      waiter.permit!.answered(news(1, 0, 2000), 'new', clock.monotonic())
+      await clock.advance(1999)
+    }
+    expect(clock.sleepers).toBe(0)
+  })
+
+  test('count routes of one hash together, and the same route of two guilds apart', () => {
+    const { subject, hashes } = principal()
+    const [a, b] = ['123456789012345678', '223456789012345678'].map((id) => callOf(`/guilds/${id}`))
+    const other = callOf('/guilds/123456789012345678/members/323456789012345678')
+    hashes.set(a!.route.name, 'hash')
+    hashes.set(other.route.name, 'hash')
+    subject.tryTake(a!)!.answered(news(1, 0, 1000), 'hash', 0)
+    expect(subject.tryTake(other)).toBeUndefined()
+    expect(subject.tryTake(b!)).toBeDefined()
+  })
+
+  test('of a route that turns out to share a known bucket are charged to it, also where the answer tells only the hash', () => {
+    const { subject, hashes } = principal()
+    const [one, two] = [callOf('/users/@me/guilds'), callOf('/users/@me/connections')]
+    subject.tryTake(one)!.answered(news(3, 2, 1000), 'hash', 0)
+    subject.tryTake(two)!.answered(undefined, 'hash', 0)
+    expect(hashes.get(two.route.name)).toBe('hash')
+    expect(subject.tryTake(one)).toBeDefined()
+    expect(subject.tryTake(one)).toBeUndefined()
+  })
+
+  test('are not taken past those who wait, even in the moment a place becomes free', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    const overtaking = clock.sleep(1001).then(() => subject.tryTake(GUILDS))
+    const waiting = queued(subject, GUILDS)
+    await clock.advance(1001)
+    expect(await overtaking).toBeUndefined()
+    expect(waiting.permit).toBeDefined()
+  })
+
+  test('answers without limit headers are neither unlimited nor blocked: one request at a time', async () => {
+    const { subject, clock } = principal()
+    const first = subject.tryTake(GUILDS)!
+    const waiting = [1, 2].map(() => queued(subject, GUILDS))
+    first.answered(undefined, undefined, 0)
+    await clock.advance(0)
+    expect(waiting.map(({ permit }) => permit !== undefined)).toEqual([true, false])
+    waiting[0]!.permit!.answered(undefined, undefined, 0)
+    await clock.advance(0)
+    expect(waiting[1]!.permit).toBeDefined()
+  })
+
+  test('headers that are missing on some answers do not strand who waits', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    const waiting = [1, 2, 3].map(() => queued(subject, GUILDS))
+    for (const [index, waiter] of waiting.entries()) {
+      await clock.advance(2001)
+      expect(waiter.permit).toBeDefined()
+      waiter.permit!.answered(
+        index % 2 ? news(1, 0, 1000) : undefined,
+        index % 2 ? 'hash' : undefined,
+        clock.monotonic(),
+      )
+    }
+    expect(clock.sleepers).toBe(0)
+  })
+
+  test('a first request that fails, or is given back, does not strand the queue', async () => {
+    for (const ending of ['failed', 'giveBack'] as const) {
+      const { subject, clock } = principal()
+      const first = subject.tryTake(GUILDS)!
+      const waiting = queued(subject, GUILDS)
+      first[ending]()
+      await clock.advance(0)
+      expect(waiting.permit).toBeDefined()
+    }
+  })
+
+  test('a place whose request failed stays taken until the window ends, and is then free', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(2, 1, 1000), 'hash', 0)
+    subject.tryTake(GUILDS)!.failed()
+    expect(subject.tryTake(GUILDS)).toBeUndefined()
+    await clock.advance(1001)
+    expect(subject.tryTake(GUILDS)).toBeDefined()
+  })
+
+  test('a place that was given back is free at once', () => {
+    const { subject } = principal()
+    subject.tryTake(GUILDS)!.answered(news(2, 1, 1000), 'hash', 0)
+    subject.tryTake(GUILDS)!.giveBack()
+    expect(subject.tryTake(GUILDS)).toBeDefined()
+  })
+
+  test('logins go before pages, pages before background work, and each in order of arrival', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    const served: string[] = []
+    for (const [priority, name] of [
+      ['background', 'b1'],
+      ['page', 'p1'],
+      ['login', 'l1'],
+      ['background', 'b2'],
+      ['page', 'p2'],
+      ['login', 'l2'],
+    ] as const)
+      void subject.take(callOf('/users/@me/guilds', priority), never).then((permit) => {
+        served.push(name)
+        permit.answered(news(1, 0, 1000), 'hash', clock.monotonic())
+      })
+    await clock.advance(60_000)
+    expect(served).toEqual(['l1', 'l2', 'p1', 'p2', 'b1', 'b2'])
+  })
+
+  test('who aborts in line leaves it with its reason; the others move up', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    const controller = new AbortController()
+    const leaver = queued(subject, GUILDS, controller.signal)
+    const next = queued(subject, GUILDS)
+    controller.abort('gone')
+    await clock.advance(1001)
+    expect(leaver.error).toBe('gone')
+    expect(next.permit).toBeDefined()
+    expect(queued(subject, GUILDS, AbortSignal.abort('before'))).toEqual({})
+  })
+
+  test('an empty line keeps no alarm', async () => {
+    const { subject, clock } = principal()
+    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    const controller = new AbortController()
+    queued(subject, GUILDS, controller.signal)
+    expect(clock.sleepers).toBe(1)
+    controller.abort()
+    await clock.advance(0)
+    expect(clock.sleepers).toBe(0)
+  })
+
+  test('no second holds more than 50 requests of one principal, over all its buckets', async () => {
+    const { subject, clock } = principal()
+    const sentAt: number[] = []
+    const calls = Array.from({ length: 200 }, (_, index) => callOf(`/guilds/${100000000000000000n + BigInt(index)}`))
+    for (const call of calls)
+      void subject.take(call, never).then((permit) => {
+        sentAt.push(clock.monotonic())
+        permit.answered(undefined, undefined, clock.monotonic())
+      })
+    await clock.advance(10_000)
+    expect(sentAt).toHaveLength(200)
+    for (const at of sentAt)
+      expect(sentAt.filter((other) => other >= at && other < at + 1000).length).toBeLessThanOrEqual(50)
+    expect(sentAt.at(-1)).toBeLessThanOrEqual(3100)
+  })
+})
+
+// Discord, in a few lines: what a server that counts says, and whether it says 429.
+interface Server {
+  ask(now: Milliseconds): { ok: boolean; limit: number; remaining: number; resetAfterMs: number; retryAfterMs: number }
+}
+
+function fixedWindow(limit: number, windowMs: Milliseconds): Server {
+  let endsAt = 0
+  let used = 0
+  return {
+    ask(now) {
+      if (now >= endsAt) {
+        endsAt = now + windowMs
+        used = 0
+      }
+      const ok = used < limit
+      if (ok) used++
+      const resetAfterMs = Math.ceil(endsAt - now)
+      return { ok, limit, remaining: limit - used, resetAfterMs, retryAfterMs: resetAfterMs }
+    },
+  }
+}
+
+function leakyBucket(limit: number, windowMs: Milliseconds): Server {
+  let level = 0
+  let last = 0
+  const drainMs = windowMs / limit
+  return {
+    ask(now) {
+      level = Math.max(0, level - (now - last) / drainMs)
+      last = now
+      const ok = level + 1 <= limit + 1e-9
+      if (ok) level++
+      return {
+        ok,
+        limit,
+        remaining: Math.max(0, Math.floor(limit - level + 1e-9)),
+        resetAfterMs: Math.ceil(level * drainMs),
+        retryAfterMs: Math.ceil(Math.max(0, level - limit + 1) * drainMs),
+      }
+    },
+  }
+}
+
+async function play(options: {
+  server: Server
+  calls: ReadonlyArray<Milliseconds>
+  wayMs: () => readonly [there: Milliseconds, back: Milliseconds]
+  endMs: Milliseconds
+}) {
+  const clock = createVirtualClock()
+  const buckets = new BucketMap(clock)
+  const { latency } = buckets
+  let refused = 0
+  const done: Array<{ arrived: Milliseconds; ended: Milliseconds }> = []
+  const one = async (arriveMs: Milliseconds) => {
+    await clock.sleep(arriveMs)
+    const arrived = clock.monotonic()
+    const subject = buckets.enter('p')
+    for (;;) {
+      const held = subject.heldFor(GUILDS)
+      if (held) {
+        await clock.sleep(held.ms)
+        continue
+      }
+      const permit = subject.tryTake(GUILDS) ?? (await subject.take(GUILDS, never))
+      if (subject.heldFor(GUILDS)) {
+        permit.giveBack()
+        continue
+      }
+      const [thereMs, backMs] = options.wayMs()
+      const sentAt = clock.monotonic()
+      await clock.sleep(thereMs)
+      const answer = options.server.ask(clock.monotonic())
+      await clock.sleep(backMs)
+      latency.observe(sentAt, clock.monotonic())
+      permit.answered(answer, 'hash', clock.monotonic())
+      if (answer.ok) break
+      refused++
+      subject.holdBucket(GUILDS, answer.retryAfterMs)
+      latency.distrust()
+    }
+    buckets.leave('p')
+    done.push({ arrived, ended: clock.monotonic() })
+  }
+  for (const arriveMs of options.calls) void one(arriveMs)
+  await clock.advance(options.endMs)
+  return {
+    refused,
+    done,
+    sleepers: clock.sleepers,
+    longest: Math.max(0, ...done.map(({ arrived, ended }) => ended - arrived)),
+  }
+}
+
+describe('against a Discord that counts', () => {
+  const world = fc.record({
+    kind: fc.constantFrom(fixedWindow, leakyBucket),
+    limit: fc.integer({ min: 1, max: 6 }),
+    windowMs: fc.integer({ min: 200, max: 3000 }),
+    arrivals: fc.array(fc.integer({ min: 0, max: 4000 }), { minLength: 1, maxLength: 24 }),
+  })
+
+  test('with a constant round trip there is never a 429, every call ends, and none waits much longer than the limit makes it', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        world,
+        fc.integer({ min: 0, max: 300 }),
+        fc.integer({ min: 0, max: 300 }),
+        async ({ kind, limit, windowMs, arrivals }, thereMs, backMs) => {
+          const roundTripMs = thereMs + backMs
+          const endMs = 4000 + (arrivals.length + 2) * (windowMs + roundTripMs + 10)
+          const played = await play({
+            server: kind(limit, windowMs),
+            calls: arrivals,
+            wayMs: () => [thereMs, backMs],
+            endMs,
+          })
+          expect(played.refused).toBe(0)
+          expect(played.done).toHaveLength(arrivals.length)
+          expect(played.sleepers).toBe(0)
+          expect(played.longest).toBeLessThanOrEqual(
+            (Math.ceil(arrivals.length / limit) + 2) * (windowMs + roundTripMs + 10),
+          )
+        },
+      ),
+      { numRuns: 60 },
+    )
+  }, 60_000)
+
+  test('with round trips that vary and answers out of order every call still ends, nobody starves, and 429s are few', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        world,
+        fc.infiniteStream(fc.tuple(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 1, max: 400 }))),
+        async ({ kind, limit, windowMs, arrivals }, ways) => {
+          const wayMs = () => ways.next().value as [number, number]
+          const perTurnMs = windowMs + 810
+          const endMs = 4000 + 2 * (arrivals.length + 2) * perTurnMs
+          const played = await play({ server: kind(limit, windowMs), calls: arrivals, wayMs, endMs })
+          expect(played.done).toHaveLength(arrivals.length)
+          expect(played.sleepers).toBe(0)
+          expect(played.longest).toBeLessThanOrEqual(2 * (arrivals.length + 2) * perTurnMs)
+          expect(played.refused).toBeLessThanOrEqual(arrivals.length)
+        },
+      ),
+      { numRuns: 60 },
+    )
+  }, 60_000)
+
+  test('a fixed window is used to the full: 40 calls against 5 a second take 8 windows', async () => {
+    const played = await play({
+      server: fixedWindow(5, 1000),
+      calls: Array(40).fill(0),
+      wayMs: () => [20, 20],
+      endMs: 60_000,
+    })
+    expect(played.refused).toBe(0)
+    expect(Math.max(...played.done.map(({ ended }) => ended))).toBeLessThanOrEqual(8 * 1080)
+  })
+})

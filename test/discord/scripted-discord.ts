@@ -1,0 +1,89 @@
+import { createHoldfast, type HoldfastEvent, type HoldfastOptions } from 'holdfast'
+import nock from 'nock'
+import type { DiscordRateLimitError } from '../../src/errors.ts'
+import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+
+export const ORIGIN = 'https://discord.test'
+
+/** A Discord whose answers the test writes, an instance that asks it, and the time they share. No jitter. */
+export function scriptedDiscord(discord: HoldfastOptions['discord'] = {}) {
+  const clock = createVirtualClock()
+  const holdfast = createHoldfast({ clock, random: () => 0, discord: { baseUrl: `${ORIGIN}/api/v10`, ...discord } })
+  const events: HoldfastEvent[] = []
+  holdfast.on((event) => events.push(event))
+  return {
+    clock,
+    holdfast,
+    events,
+    /** Answers to one path, one after the other. */
+    answers: (path: string, ...answers: ReadonlyArray<readonly [number, unknown?, Record<string, string>?]>) => {
+      for (const [status, body, headers] of answers)
+        nock(ORIGIN)
+          .get(`/api/v10${path}`)
+          .reply(status, body as never, headers)
+    },
+    /** What happens once everything that is under way at this moment has run. */
+    settle: () => clock.advance(0),
+    /** When calls were sent, in virtual milliseconds from the start, by route and status. */
+    sent: () => events.flatMap((event) => (event.type === 'discord.call' ? [event.at - Date.UTC(2026, 0, 1)] : [])),
+  }
+}
+
+/** Answers everything with what `answer` says, and remembers what it was asked. */
+export function anyAnswer(
+  answer: (request: {
+    token: string
+    path: string
+    count: number
+  }) =>
+    | readonly [number, unknown, Record<string, string>?]
+    | Promise<readonly [number, unknown, Record<string, string>?]>,
+) {
+  const asked: Array<{ token: string; path: string }> = []
+  nock(ORIGIN)
+    .persist()
+    .get(/.*/)
+    .reply((async (sent: Request) => {
+      const token = sent.headers.get('authorization') ?? ''
+      const request = { token, path: sent.url.replace(`${ORIGIN}/api/v10`, '') }
+      asked.push(request)
+      return await answer({ ...request, count: asked.length })
+    }) as never)
+  return asked
+}
+
+/** What any error of ours may say. */
+export type Failure = DiscordRateLimitError
+
+/** The error of a call that has to fail. */
+export async function failureOf(call: Promise<unknown>): Promise<Failure> {
+  try {
+    await call
+  } catch (error) {
+    return error as Failure
+  }
+  throw new Error('it did not fail')
+}
+
+/** How a call stands: its value or error where it has ended. */
+export function watched<T>(promise: Promise<T>) {
+  const state: { done: boolean; value?: T; error?: Failure } = { done: false }
+  promise.then(
+    (value) => Object.assign(state, { done: true, value }),
+    (error) => Object.assign(state, { done: true, error }),
+  )
+  return state
+}
+
+export const LIMITED = (retryAfter: number, more: object = {}) => ({
+  message: 'You are being rate limited.',
+  retry_after: retryAfter,
+  global: false,
+  ...more,
+})
+export const HEADERS = (limit: number, remaining: number, resetAfter: number, bucket = 'b1') => ({
+  'x-ratelimit-limit': String(limit),
+  'x-ratelimit-remaining': String(remaining),
+  'x-ratelimit-reset-after': String(resetAfter),
+  'x-ratelimit-bucket': bucket,
+})

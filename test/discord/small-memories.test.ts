@@ -1,0 +1,191 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { BucketMap } from '../../src/discord/bucket-map.ts'
+import { Egress } from '../../src/discord/egress.ts'
+import { GLOBAL_PER_SECOND, GlobalLimit } from '../../src/discord/global-limit.ts'
+import { Latency } from '../../src/discord/latency.ts'
+import { ResourceHolds } from '../../src/discord/resource-holds.ts'
+import { routeOf } from '../../src/discord/route.ts'
+import { TokenMemory } from '../../src/discord/token-memory.ts'
+import { userAgent, VERSION } from '../../src/discord/user-agent.ts'
+import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+
+describe('TokenMemory', () => {
+  test('a token is unknown, then valid or dead; dying ends its validity, for good', () => {
+    const tokens = new TokenMemory()
+    expect([tokens.isDead('a'), tokens.isValid('a')]).toEqual([false, false])
+    tokens.proved('a')
+    expect([tokens.isDead('a'), tokens.isValid('a')]).toEqual([false, true])
+    tokens.died('a')
+    expect([tokens.isDead('a'), tokens.isValid('a'), tokens.isDead('b')]).toEqual([true, false, false])
+  })
+
+  test('at most 100 000 of each kind are kept, by last use', () => {
+    const tokens = new TokenMemory()
+    for (let index = 0; index < 100_001; index++) {
+      tokens.died(`dead${index}`)
+      tokens.proved(`valid${index}`)
+      tokens.isDead('dead0')
+    }
+    expect(tokens.size).toBe(200_000)
+    expect([tokens.isDead('dead0'), tokens.isDead('dead1'), tokens.isValid('valid0')]).toEqual([true, false, false])
+  })
+})
+
+describe('ResourceHolds', () => {
+  test('hold one route of one resource, until their time', async () => {
+    const clock = createVirtualClock()
+    const holds = new ResourceHolds(clock)
+    const [one, two] = ['123456789012345678', '223456789012345678'].map((id) => routeOf('GET', `/guilds/${id}`))
+    expect(holds.heldForMs(one!)).toBe(0)
+    holds.hold(one!, 1000)
+    expect([holds.heldForMs(one!), holds.heldForMs(two!)]).toEqual([1000, 0])
+    expect(holds.heldForMs(routeOf('GET', '/guilds/123456789012345678/members'))).toBe(0)
+    clock.step(-5000)
+    await clock.advance(999)
+    expect(holds.heldForMs(one!)).toBe(1)
+    await clock.advance(1)
+    expect(holds.heldForMs(one!)).toBe(0)
+  })
+})
+
+describe('Latency', () => {
+  test('credits nothing before five answers, then nearly the shortest round trip, never all of it', () => {
+    const latency = new Latency()
+    for (let count = 0; count < 4; count++) latency.observe(0, 100)
+    expect(latency.creditMs).toBe(0)
+    latency.observe(0, 200)
+    expect(latency.creditMs).toBeGreaterThan(80)
+    expect(latency.creditMs).toBeLessThan(100)
+  })
+
+  test('is never negative, and takes no notice of times that cannot be', () => {
+    const latency = new Latency()
+    for (let count = 0; count < 9; count++) latency.observe(10, 10)
+    expect(latency.creditMs).toBe(0)
+    const other = new Latency()
+    for (let count = 0; count < 9; count++) other.observe(10, 110)
+    const before = other.creditMs
+    other.observe(100, 50)
+    other.observe(Number.NaN, 50)
+    expect(other.creditMs).toBe(before)
+  })
+
+  test('believes a shortest round trip for two half minutes at most, so that a path that became slower is noticed', () => {
+    const latency = new Latency()
+    for (let count = 0; count < 5; count++) latency.observe(0, 10)
+    for (let at = 0; at <= 90_000; at += 1000) latency.observe(at, at + 200)
+    expect(latency.creditMs).toBeGreaterThan(150)
+  })
+
+  test('distrusted, it credits nothing until five answers came anew', () => {
+    const latency = new Latency()
+    for (let count = 0; count < 5; count++) latency.observe(0, 100)
+    latency.distrust()
+    for (let count = 0; count < 4; count++) latency.observe(0, 100)
+    expect(latency.creditMs).toBe(0)
+    latency.observe(0, 100)
+    expect(latency.creditMs).toBeGreaterThan(0)
+  })
+})
+
+describe('GlobalLimit', () => {
+  test('has 50 places, each free again a second after its answer, or at once where nothing was sent', () => {
+    const limit = new GlobalLimit()
+    for (let count = 0; count < GLOBAL_PER_SECOND; count++) {
+      expect(limit.nextAt(0)).toBe(0)
+      limit.take()
+    }
+    expect(limit.nextAt(0)).toBe(Number.POSITIVE_INFINITY)
+    limit.giveBack()
+    expect(limit.nextAt(0)).toBe(0)
+    limit.take()
+    limit.answered(300)
+    limit.answered(100)
+    expect(limit.nextAt(400)).toBe(1100)
+    expect(limit.nextAt(1100)).toBe(1100)
+    limit.take()
+    expect(limit.nextAt(1100)).toBe(1300)
+  })
+
+  test('held, nothing goes before the end of the longest hold', () => {
+    const limit = new GlobalLimit()
+    limit.hold(500)
+    limit.hold(200)
+    expect([limit.nextAt(0), limit.nextAt(499), limit.nextAt(500)]).toEqual([500, 500, 500])
+  })
+})
+
+describe('Egress', () => {
+  test('a caller that waits for the probe hears of its end, or leaves with its reason', async () => {
+    const clock = createVirtualClock()
+    const states: string[] = []
+    const egress = new Egress(clock, (state) => states.push(state))
+    expect([egress.state, egress.closedForMs, egress.pass()]).toEqual(['closed', 0, 'pass'])
+    expect(egress.banned(5000)).toBe(5000)
+    expect([egress.closedForMs, egress.pass()]).toEqual([5000, 'wait'])
+    await clock.advance(5000)
+    expect([egress.pass(), egress.pass()]).toEqual(['probe', 'wait'])
+    const controller = new AbortController()
+    const left = egress.nextChange(controller.signal)
+    const stayed = egress.nextChange(new AbortController().signal)
+    controller.abort('gone')
+    await expect(left).rejects.toBe('gone')
+    egress.probeAnswered()
+    await stayed
+    expect([egress.state, egress.pass()]).toEqual(['closed', 'pass'])
+    expect(states).toEqual(['open', 'half-open', 'closed'])
+  })
+
+  test('an end of the ban begins the doubling anew', async () => {
+    const clock = createVirtualClock()
+    const egress = new Egress(clock, () => {})
+    expect(egress.banned(undefined)).toBe(60_000)
+    await clock.advance(60_000)
+    egress.pass()
+    expect(egress.banned(undefined)).toBe(120_000)
+    await clock.advance(120_000)
+    egress.pass()
+    egress.probeAnswered()
+    expect(egress.banned(undefined)).toBe(60_000)
+  })
+})
+
+describe('BucketMap', () => {
+  test('a principal with calls under way is one object; at rest it is remembered', () => {
+    const buckets = new BucketMap(createVirtualClock())
+    expect(buckets.find('a')).toBeUndefined()
+    const first = buckets.enter('a')
+    expect(buckets.enter('a')).toBe(first)
+    expect(buckets.enter('b')).not.toBe(first)
+    buckets.leave('a')
+    buckets.leave('a')
+    expect(buckets.find('a')).toBe(first)
+    expect(buckets.enter('a')).toBe(first)
+    expect(buckets.size).toBe(2)
+  })
+
+  test('at most 20 000 at rest are kept; one with calls under way always is', () => {
+    const buckets = new BucketMap(createVirtualClock())
+    const busy = buckets.enter('busy')
+    for (let index = 0; index < 25_000; index++) {
+      buckets.enter(`user${index}`)
+      buckets.leave(`user${index}`)
+    }
+    expect(buckets.size).toBe(20_001)
+    expect(buckets.enter('busy')).toBe(busy)
+    expect(buckets.find('user0')).toBeUndefined()
+    expect(buckets.find('user24999')).toBeDefined()
+  })
+})
+
+describe('userAgent', () => {
+  test('is what Discord requires, names the app where it is known, and the package’s own version', () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+    expect(VERSION).toBe(version)
+    expect(userAgent('https://dash.example')).toMatch(
+      new RegExp(`^DiscordBot \\(https://dash\\.example, ${version}\\)`),
+    )
+    expect(userAgent(undefined)).toMatch(/^DiscordBot \(https:\/\/\S+, \S+\)/)
+  })
+})
