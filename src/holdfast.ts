@@ -54,8 +54,10 @@ export interface Holdfast {
 
 export interface HoldfastStats {
   readonly cache: {
+    /** Answers given fresh, and stale. */
     readonly fresh: number
     readonly stale: number
+    /** Loads that ended with a value, and without; however many waited for them. */
     readonly loaded: number
     readonly failed: number
     readonly entries: number

@@ -1,17 +1,22 @@
 /** One piece of work that several callers wait for. */
 export class Flight<T> {
   /** Settles with the work. Owned here: a rejection that nobody waits for is not an unhandled one. */
-  readonly promise: Promise<T>
+  promise: Promise<T>
   readonly #controller = new AbortController()
   readonly #whenAbandoned: 'cancel' | 'continue'
   readonly #onAbandoned: () => void
   #waiting = 0
 
-  constructor(work: (signal: AbortSignal) => Promise<T>, whenAbandoned: 'cancel' | 'continue', onAbandoned = () => {}) {
+  /** Begins `work` at once, not a turn later: what it sends is on its way while other callers still arrive. */
+  constructor(
+    work: (signal: AbortSignal, flight: Flight<T>) => Promise<T>,
+    whenAbandoned: 'cancel' | 'continue',
+    onAbandoned = () => {},
+  ) {
     this.#whenAbandoned = whenAbandoned
     this.#onAbandoned = onAbandoned
-    // Inside a then, so that work that throws synchronously rejects like any other.
-    this.promise = new Promise((resolve) => resolve(work(this.#controller.signal)))
+    // Inside a promise, so that work that throws synchronously rejects like any other.
+    this.promise = new Promise((resolve) => resolve(work(this.#controller.signal, this)))
     this.promise.catch(() => {})
   }
 
@@ -41,6 +46,9 @@ export class Flight<T> {
   }
 }
 
+/** Stands in for the result of a flight that has landed; whoever waited has its own promise of it. */
+const LANDED = new Promise<never>(() => {})
+
 /** The same question at the same time is asked once. Bounded by the work under way: a flight is forgotten when it lands. */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>()
@@ -57,14 +65,21 @@ export class SingleFlight<T> {
   }
 
   /** Starts `work` under `key`; whoever asks before it ends gets this flight. Replaces an earlier flight of that key. */
-  start(key: string, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
+  start(key: string, work: (signal: AbortSignal, flight: Flight<T>) => Promise<T>): Flight<T> {
+    const begin = (signal: AbortSignal, flight: Flight<T>) => {
+      // Known before the work begins: work that ends at once already looks whether it is still wanted.
+      this.#flights.set(key, flight)
+      this.#underWay.add(flight)
+      return work(signal, flight)
+    }
     // Forgotten as soon as everybody left: whoever asks next must not join work that is being cancelled.
-    const flight: Flight<T> = new Flight(work, this.#whenAbandoned, () => this.forget(key, flight))
-    this.#flights.set(key, flight)
-    this.#underWay.add(flight)
+    const flight: Flight<T> = new Flight(begin, this.#whenAbandoned, () => this.forget(key, flight))
     const land = () => {
       this.#underWay.delete(flight)
       this.forget(key, flight)
+      // A Map that is resized leaves its old table behind, with everything that was in it. Once such a table is old, it
+      // keeps all later ones alive until the next full collection; they must not keep every result alive with them.
+      flight.promise = LANDED
     }
     flight.promise.then(land, land)
     return flight

@@ -138,8 +138,11 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
       throw asAuthError(error, 'the session could not be read')
     }
     if (session === null || session === undefined) throw refuse('UNAUTHENTICATED', 'the request has no session')
-    if (!isText(session.userId) || !isText(session.accessToken))
-      throw refuse('UNAUTHENTICATED', 'the session has no userId or no accessToken; check the session resolver')
+    if (!isText(session.userId) || !isToken(session.accessToken))
+      throw refuse(
+        'UNAUTHENTICATED',
+        'the session has no userId, or no accessToken that can be one; check the session resolver',
+      )
     if (needs.isDeadToken(session.accessToken))
       throw refuse('UNAUTHENTICATED', 'Discord does not accept the token of this session any more')
     return session
@@ -209,6 +212,9 @@ async function guildOf(
   const id: unknown = typeof guild === 'function' ? await guild(request, ...rest) : guild
   return typeof id === 'string' ? id : null
 }
+
+/** What can be sent as a token at all: visible ASCII, without spaces. */
+const isToken = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,2048}$/.test(value)
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 

@@ -72,7 +72,8 @@ export class GracefulCache {
   readonly #events: Events
   readonly #memory: MemoryTier
   readonly #failures: Failures
-  readonly #flights = new SingleFlight<Entry>('continue')
+  /** Each lands with the one answer that all who waited for it share. */
+  readonly #flights = new SingleFlight<Cached<unknown>>('continue')
   #fresh = 0
   readonly #counts = { stale: 0, loaded: 0, failed: 0 }
   #draining = false
@@ -191,6 +192,7 @@ export class GracefulCache {
       const ageMs = this.#clock.monotonic() - entry.fetchedAtMs
       const { freshMs = this.#freshMs, staleMs = this.#options.staleMs } = options
       const state = ageState(ageMs, freshMs, staleMs)
+      if (state !== 'expired') this.#memory.noteUse(id, entry, this.#clock.monotonic())
       if (state === 'fresh' || state === 'eager') {
         if (state === 'eager' && this.#mayRefresh(id, options)) this.#start(key, id, entry, options, 'eager')
         this.#fresh++
@@ -215,9 +217,9 @@ export class GracefulCache {
     const { patienceMs = this.#options.patienceMs } = options
     try {
       const loaded = await this.#waitAtMost(patienceMs, flight, options.signal)
-      if (loaded) return this.#loaded(loaded)
+      if (loaded) return loaded as Cached<T>
       // It may have become too old while its caller was patient: then there is only the load left to wait for.
-      if (this.#isTooOld(entry, options)) return this.#loaded(await flight.wait(options.signal))
+      if (this.#isTooOld(entry, options)) return (await flight.wait(options.signal)) as Cached<T>
       return this.#stale(key, entry, 'slow')
     } catch (error) {
       if (options.signal?.aborted || this.#isTooOld(entry, options) || !this.#masks(options, error)) throw error
@@ -227,14 +229,14 @@ export class GracefulCache {
   }
 
   /** Nothing usable is held: all who ask share one load, and one failure. */
-  async #load<T>(key: CacheKey, id: string, options: CacheOptions<T>): Promise<Cached<T>> {
+  #load<T>(key: CacheKey, id: string, options: CacheOptions<T>): Promise<Cached<T>> {
     let flight = this.#flights.get(id)
     if (!flight) {
       const failure = this.#failures.holding(id)
       if (failure) throw withRetryAfter(failure.error, failure.notBeforeMs - this.#clock.monotonic())
       flight = this.#start(key, id, undefined, options, undefined)
     }
-    return this.#loaded(await flight.wait(options.signal))
+    return flight.wait(options.signal) as Promise<Cached<T>>
   }
 
   #start<T>(
@@ -243,12 +245,10 @@ export class GracefulCache {
     stale: Entry | undefined,
     options: CacheOptions<T>,
     refresh: 'eager' | 'stale' | undefined,
-  ): Flight<Entry> {
+  ): Flight<Cached<unknown>> {
     if (refresh) this.#events.emit({ type: 'cache.refresh', key: keyName(key), reason: refresh })
     else this.#events.emit({ type: 'cache.miss', key: keyName(key) })
-    const flight: Flight<Entry> = this.#flights.start(id, async (signal) => {
-      // The next turn of the microtask queue, so that `flight` is there even where the loader fails at once.
-      await undefined
+    return this.#flights.start(id, async (signal, flight) => {
       const isCurrent = () => this.#flights.get(id) === flight
       try {
         const value = await this.#withTimeout(
@@ -263,7 +263,8 @@ export class GracefulCache {
           this.#failures.forget(id)
           this.#memory.store(id, entry)
         }
-        return entry
+        this.#counts.loaded++
+        return asCached(entry, 'loaded', 0)
       } catch (error) {
         this.#counts.failed++
         this.#events.emit({ type: 'cache.failed', key: keyName(key), code: codeOf(error) })
@@ -278,11 +279,14 @@ export class GracefulCache {
         throw error
       }
     })
-    return flight
   }
 
   /** Gives a load up after `loadTimeoutMs`, whether it listens to its signal or not. */
-  #withTimeout<T>(flight: Flight<Entry>, load: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
+  #withTimeout<T>(
+    flight: Flight<Cached<unknown>>,
+    load: (signal: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const { loadTimeoutMs } = this.#options
       const cancelAlarm = alarm(this.#clock, loadTimeoutMs, () =>
@@ -307,9 +311,9 @@ export class GracefulCache {
     })
   }
 
-  #waitAtMost(ms: Milliseconds, flight: Flight<Entry>, signal: AbortSignal | undefined): Promise<Entry | undefined> {
+  #waitAtMost(ms: Milliseconds, flight: Flight<Cached<unknown>>, signal: AbortSignal | undefined) {
     if (ms <= 0) return Promise.resolve(undefined)
-    return new Promise((resolve, reject) => {
+    return new Promise<Cached<unknown> | undefined>((resolve, reject) => {
       const cancelAlarm = alarm(this.#clock, ms, () => resolve(undefined))
       flight.wait(signal).then(resolve, reject).finally(cancelAlarm)
     })
@@ -343,11 +347,6 @@ export class GracefulCache {
       user: typeof key === 'string' ? undefined : key.user,
       usedAtMs: now,
     }
-  }
-
-  #loaded<T>(entry: Entry): Cached<T> {
-    this.#counts.loaded++
-    return asCached<T>(entry, 'loaded', this.#clock.monotonic() - entry.fetchedAtMs)
   }
 
   #staleAfter<T>(key: CacheKey, entry: Entry, failure: Failure): Cached<T> {

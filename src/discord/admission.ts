@@ -64,6 +64,17 @@ export class Admission {
     return this.#resourceHolds.heldForMs(route) || this.#buckets.find(principalId)?.heldFor({ route })?.ms
   }
 
+  /** A place at once, if nothing forbids the call and nobody waits for one. */
+  tryAdmit(call: Call, principal: Principal): Pass | undefined {
+    const stranger = !this.#tokens.isValid(call.tokenId)
+    if (this.#egress.state !== 'closed' || this.#heldFor(call, principal)) return undefined
+    if (stranger && this.#budget.strangersStoppedForMs() !== 0) return undefined
+    const permit = principal.tryTake(call)
+    if (!permit) return undefined
+    if (stranger) this.#budget.strangerSent()
+    return this.#pass(permit, false, stranger)
+  }
+
   /** Waits until nothing forbids the call, and takes a place for it. Rejects with DiscordRateLimitError (`local`) or `signal.reason`. */
   async admit(call: Call, principal: Principal, allowance: WaitAllowance, signal: AbortSignal): Promise<Pass> {
     const stranger = !this.#tokens.isValid(call.tokenId)

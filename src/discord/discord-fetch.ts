@@ -48,7 +48,8 @@ export class DiscordClient {
   readonly #admission: Admission
   readonly #tokens = new TokenMemory()
   readonly #flights = new SingleFlight<unknown>('cancel')
-  readonly #progress = new WeakMap<Flight<unknown>, Progress>()
+  /** Of the flights that can be joined. */
+  readonly #progress = new Map<string, Progress>()
   readonly #closing = new AbortController()
   readonly #counts = { calls: 0, rateLimited: 0, retries: 0 }
 
@@ -92,7 +93,7 @@ export class DiscordClient {
     const key = `${call.tokenType} ${call.tokenId} ${call.path}\n${call.principal}\n${call.priority} ${rules.maxRetries} ${rules.retryDelayMs} ${rules.maxWaitMs} ${rules.retryOn}`
     const flight = this.#flights.get(key) ?? this.#takeOff(key, call, rules)
     if (deadlineMs === undefined) return flight.wait(signal)
-    return this.#within(deadlineMs, signal, call, this.#progress.get(flight), (signal) => flight.wait(signal))
+    return this.#within(deadlineMs, signal, call, this.#progress.get(key), (signal) => flight.wait(signal))
   }
 
   /** `GET /users/@me`: the user the token belongs to. Scope `identify`. Errors as `fetch`. */
@@ -134,9 +135,12 @@ export class DiscordClient {
 
   #takeOff(key: string, call: Call, rules: Rules): Flight<unknown> {
     const progress = { attempts: 0 }
-    const flight = this.#flights.start(key, (signal) => this.#run(call, rules, progress, signal))
-    this.#progress.set(flight, progress)
-    return flight
+    this.#progress.set(key, progress)
+    return this.#flights.start(key, (signal) =>
+      this.#run(call, rules, progress, signal).finally(() => {
+        if (this.#progress.get(key) === progress) this.#progress.delete(key)
+      }),
+    )
   }
 
   /** Runs `work` with a signal that also aborts at the deadline. */
@@ -198,7 +202,8 @@ export class DiscordClient {
     signal: AbortSignal,
   ): Promise<{ value: unknown } | { error: unknown; waitMs: Milliseconds; held: boolean }> {
     this.#refuseDeadToken(call)
-    const pass = await this.#admission.admit(call, principal, allowance, signal)
+    const pass =
+      this.#admission.tryAdmit(call, principal) ?? (await this.#admission.admit(call, principal, allowance, signal))
     let invalid = false
     try {
       // Another call may have learned it while this one waited.

@@ -105,8 +105,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #attempt: number
   readonly #clock: Clock
   readonly #signal: AbortSignal
-  readonly #resolve: (answer: Answer) => void
-  readonly #reject: (reason: unknown) => void
+  #resolve: (answer: Answer) => void
+  #reject: (reason: unknown) => void
   readonly #onEnd: () => void
   #controller: Dispatcher.DispatchController | undefined
   #ended = false
@@ -220,8 +220,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks = []
     this.#onEnd()
     settle()
+    // What still refers to an exchange that has ended (see SingleFlight) must not keep its answer alive.
+    this.#resolve = ENDED
+    this.#reject = ENDED
   }
 }
+
+const ENDED = () => {}
 
 /** Given to undici where we end an exchange; nobody sees it. One object, because making an error costs microseconds. */
 const GIVEN_UP = new Error('the exchange was given up')
