@@ -15,7 +15,7 @@ const SKEW_WORTH_SAYING_MS = 5_000
 
 /** `holdfast doctor`: checks the environment as an instance would read it. Exit code 1 where something has to change. */
 export async function doctor(words: readonly string[]): Promise<number> {
-  readWords(words, {}, [])
+  readWords(words, {})
   const findings = [nodeVersion()]
   try {
     const holdfast = createHoldfast({ discord: { maxRetries: 0 } })

@@ -10,6 +10,7 @@ const USAGE = `holdfast <command>
                --seconds N   length of each of the two runs, 10 to 90 (default 30)
                --users N     how many users open pages, 1 to 1000 (default 200)
                --seed N      the same seed makes the same users and visits (default 1)
+               --plot FILE   also draw what users got, as SVG
   simulate   run a Discord to test against
                --port N --users N --guilds N --latency MS --seed N
   doctor     check the configuration and say what to change

@@ -4,17 +4,13 @@ import { readWords } from './words.ts'
 
 /** `holdfast simulate`: a Discord to test against, until it is interrupted. */
 export async function simulate(words: readonly string[]): Promise<number> {
-  const options = readWords(
-    words,
-    {
-      port: { min: 0, max: 65_535, fallback: 0 },
-      users: { min: 1, max: 100_000, fallback: 10 },
-      guilds: { min: 0, max: 200, fallback: 20 },
-      latency: { min: 0, max: 60_000, fallback: 0 },
-      seed: { min: 0, max: 2 ** 31, fallback: 1 },
-    },
-    [],
-  )
+  const options = readWords(words, {
+    port: { min: 0, max: 65_535, fallback: 0 },
+    users: { min: 1, max: 100_000, fallback: 10 },
+    guilds: { min: 0, max: 200, fallback: 20 },
+    latency: { min: 0, max: 60_000, fallback: 0 },
+    seed: { min: 0, max: 2 ** 31, fallback: 1 },
+  })
   const simulator = await startSimulator({
     port: options.port,
     users: options.users,

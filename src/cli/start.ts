@@ -1,7 +1,9 @@
+import { writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { systemClock } from 'holdfast'
 import { type Simulator, startSimulator } from 'holdfast/simulator'
 import { type Dashboard, startDashboard } from './dashboard.ts'
+import { type Answered, plot } from './plot.ts'
 import { PHASES, phaseAt } from './story.ts'
 import { ProgressBar, table } from './terminal.ts'
 import { planVisits, type Visit } from './visits.ts'
@@ -9,6 +11,7 @@ import { readWords } from './words.ts'
 
 /** What a run of the story did to users and to Discord. */
 interface Outcome {
+  readonly answers: readonly Answered[]
   readonly visits: number
   readonly calls: number
   readonly rateLimited: number
@@ -34,6 +37,7 @@ export async function start(words: readonly string[]): Promise<number> {
       seed: { min: 0, max: 2 ** 31, fallback: 1 },
     },
     ['once'],
+    ['plot'],
   )
   const baseUrl = process.env.DISCORD_API_BASE_URL
   if (baseUrl !== undefined) return startAgainst(baseUrl, options.once)
@@ -50,6 +54,13 @@ export async function start(words: readonly string[]): Promise<number> {
     DISCORD_GUILD_CACHE_STALE_HOURS: String((24 * HOUR_SHARE * lengthMs) / 3_600_000),
   })
   process.stdout.write(`${compare(plain.outcome, held.outcome)}\n`)
+  if (options.plot !== undefined) {
+    const runs = [
+      { title: 'plain fetch with a Retry-After loop', answers: plain.outcome.answers },
+      { title: 'Holdfast', answers: held.outcome.answers },
+    ]
+    await writeFile(options.plot, plot(runs, PHASES, lengthMs))
+  }
   if (options.once) {
     await held.end()
     return 0
@@ -92,6 +103,7 @@ async function play(
   const bar = new ProgressBar(process.stderr, title.padEnd(26))
   const lengthMs = options.seconds * 1000
   const began = systemClock.monotonic()
+  const answers: Answered[] = []
   let errors = 0
   let stale = 0
   const duringOutage: number[] = []
@@ -112,8 +124,10 @@ async function play(
     const token = simulator.users[visit.user]!.accessToken
     open.push(
       visitPage(`${dashboard.url}/api/guilds`, token).then((answer) => {
-        if (answer.status !== 200) errors++
-        if (answer.stale) stale++
+        const outcome = answer.status !== 200 ? 'error' : answer.stale ? 'stale' : 'fresh'
+        if (outcome === 'error') errors++
+        if (outcome === 'stale') stale++
+        answers.push({ atMs: visit.atMs, outcome })
         if (outage) duringOutage.push(answer.tookMs)
       }),
     )
@@ -124,6 +138,7 @@ async function play(
   duringOutage.sort((a, b) => a - b)
   const { calls } = simulator
   const outcome = {
+    answers,
     visits: visits.length,
     calls: calls.length,
     rateLimited: calls.filter((call) => call.status === 429).length,

@@ -7,17 +7,23 @@ export interface NumberWord {
   readonly fallback: number
 }
 
-/** Reads `--name N` and `--flag` words. Throws with a sentence that names the word and what is accepted. */
-export function readWords<Numbers extends Record<string, NumberWord>, Flag extends string>(
+/** Reads `--name N`, `--flag` and `--name TEXT` words. Throws with a sentence that names the word and what is accepted. */
+export function readWords<
+  Numbers extends Record<string, NumberWord>,
+  Flag extends string = never,
+  Text extends string = never,
+>(
   words: readonly string[],
   numbers: Numbers,
-  flags: readonly Flag[],
-): Record<keyof Numbers, number> & Record<Flag, boolean> {
+  flags: readonly Flag[] = [],
+  texts: readonly Text[] = [],
+): Record<keyof Numbers, number> & Record<Flag, boolean> & Record<Text, string | undefined> {
   const options: Record<string, { type: 'string' | 'boolean' }> = {}
   for (const name of Object.keys(numbers)) options[name] = { type: 'string' }
   for (const name of flags) options[name] = { type: 'boolean' }
+  for (const name of texts) options[name] = { type: 'string' }
   const { values } = parseArgs({ args: [...words], options, strict: true, allowPositionals: false })
-  const read: Record<string, number | boolean> = {}
+  const read: Record<string, number | boolean | string | undefined> = {}
   for (const [name, { min, max, fallback }] of Object.entries(numbers)) {
     const text = values[name]
     const value = text === undefined ? fallback : Number(text)
@@ -26,5 +32,6 @@ export function readWords<Numbers extends Record<string, NumberWord>, Flag exten
     read[name] = value
   }
   for (const name of flags) read[name] = values[name] === true
-  return read as Record<keyof Numbers, number> & Record<Flag, boolean>
+  for (const name of texts) read[name] = values[name] as string | undefined
+  return read as Record<keyof Numbers, number> & Record<Flag, boolean> & Record<Text, string | undefined>
 }

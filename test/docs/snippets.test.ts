@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 // Every ts block of these documents is run as it stands, as a program of its own against the simulator and the built
 // package. What it exports is used as a reader would use it: GET and PATCH are asked, `server` is listened on.
-const DOCUMENTS = ['README.md']
+const DOCUMENTS = ['README.md', 'docs/guides/sessions.md', 'docs/guides/testing.md', 'docs/guides/outages.md']
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
 
@@ -61,7 +61,7 @@ describe('every snippet of the documents', () => {
   })
 
   it('was found', () => {
-    expect(snippets.length).toBeGreaterThanOrEqual(5)
+    expect(snippets.length).toBeGreaterThanOrEqual(8)
   })
 
   it.each(snippets)('$name runs as it stands, and refuses who has no session', async ({ name, code }) => {
@@ -74,6 +74,8 @@ describe('every snippet of the documents', () => {
     expect(exitCode).toBe(0)
     if (/export const GET/.test(code)) expect(output).toMatch(/GET 200\nGET without session 401/)
     if (/export const PATCH/.test(code)) expect(output).toMatch(/PATCH (200|403)/)
+    for (const [, printed] of code.matchAll(/console\.log\('([\w ]+)',/g)) expect(output).toContain(printed!)
+    if (code.includes("'own session'")) expect(output).toMatch(/own session 200\nno session 401/)
     if (/export const me/.test(code)) expect(output).toMatch(/me string/)
     if (/export const server/.test(code)) expect(output).toMatch(/server 200\nserver without session 401/)
   })
@@ -82,7 +84,7 @@ describe('every snippet of the documents', () => {
 function run(words: readonly string[], discord: Simulator): Promise<{ exitCode: number | null; output: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [fileURLToPath(new URL('driver.mjs', folder)), ...words], {
-      env: { ...process.env, DISCORD_API_BASE_URL: discord.url, DISCORD_CLIENT_ID: discord.clientId },
+      env: { ...process.env, DISCORD_API_BASE_URL: discord.url, DISCORD_CLIENT_ID: discord.clientId, TOKEN: words[1] },
     })
     let output = ''
     const hear = (chunk: Buffer) => {
