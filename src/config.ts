@@ -134,15 +134,41 @@ export const NUMBERS = {
   'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
 } as const satisfies Record<string, NumberSetting>
 
-/** Every text, with its variable. `secret` values are never shown, not even in the error that refuses them. */
+/** A text among the settings. A `secret` value is never shown, not even in the error that refuses it. */
+interface TextSetting {
+  readonly variable: string
+  readonly secret: boolean
+  readonly pattern?: RegExp
+  /** What `pattern` accepts, in words. */
+  readonly accepted: string
+}
+
+const URL_ACCEPTED = 'an http or https URL without user, password, query or fragment'
+
+/** Every text, with its variable and what it may be. */
 export const TEXTS = {
-  'discord.baseUrl': { variable: 'DISCORD_API_BASE_URL', secret: false },
-  'discord.clientId': { variable: 'DISCORD_CLIENT_ID', secret: false },
-  'discord.clientSecret': { variable: 'DISCORD_CLIENT_SECRET', secret: true },
-  'discord.publicKey': { variable: 'DISCORD_PUBLIC_KEY', secret: false },
-  'discord.botToken': { variable: 'DISCORD_BOT_TOKEN', secret: true },
-  publicUrl: { variable: 'HOLDFAST_PUBLIC_URL', secret: false },
-} as const
+  'discord.baseUrl': { variable: 'DISCORD_API_BASE_URL', secret: false, accepted: URL_ACCEPTED },
+  'discord.clientId': {
+    variable: 'DISCORD_CLIENT_ID',
+    secret: false,
+    pattern: /^\d{1,20}$/,
+    accepted: 'the digits of the application id',
+  },
+  'discord.clientSecret': { variable: 'DISCORD_CLIENT_SECRET', secret: true, accepted: 'the client secret' },
+  'discord.publicKey': {
+    variable: 'DISCORD_PUBLIC_KEY',
+    secret: false,
+    pattern: /^[0-9a-f]{64}$/i,
+    accepted: '64 hexadecimal digits, from the application page',
+  },
+  'discord.botToken': {
+    variable: 'DISCORD_BOT_TOKEN',
+    secret: true,
+    pattern: /^[\x21-\x7e]+$/,
+    accepted: 'the bare token, without "Bot" and without spaces',
+  },
+  publicUrl: { variable: 'HOLDFAST_PUBLIC_URL', secret: false, accepted: URL_ACCEPTED },
+} as const satisfies Record<string, TextSetting>
 
 /** Variables of rooms that this version does not have yet: set, they would promise what nobody keeps. */
 export const NOT_YET = ['REDIS_URL', 'DATABASE_URL'] as const
@@ -175,16 +201,9 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
       'cache.staleMs',
       `the stale time (${staleMs} ms; cache.staleMs or DISCORD_GUILD_CACHE_STALE_HOURS) must not be shorter than the fresh time (${freshMs} ms; cache.freshMs or DISCORD_GUILD_CACHE_FRESH_MINUTES): both count from the fetch`,
     )
+  // Read by nobody yet, and still no place for a value that cannot be one.
   text('discord.clientSecret')
-  const publicKey = text('discord.publicKey')
-  if (publicKey !== undefined && !/^[0-9a-f]{64}$/i.test(publicKey))
-    throw refused('discord.publicKey', publicKey, '64 hexadecimal digits, from the application page', false)
-  const clientId = text('discord.clientId')
-  if (clientId !== undefined && !/^\d{1,20}$/.test(clientId))
-    throw refused('discord.clientId', clientId, 'the digits of the application id', false)
-  const botToken = text('discord.botToken')
-  if (botToken !== undefined && !/^[\x21-\x7e]+$/.test(botToken))
-    throw refused('discord.botToken', botToken, 'the bare token, without "Bot" and without spaces', true)
+  text('discord.publicKey')
   const publicUrl = text('publicUrl')
   if (publicUrl !== undefined) httpUrl('publicUrl', publicUrl)
   return {
@@ -194,8 +213,8 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     maxWaitMs: number('discord.maxWaitMs'),
     timeoutMs: number('discord.timeoutMs'),
     retryOn: oneOf('discord.retryOn', options.discord?.retryOn ?? 'rate-limit', ['rate-limit', 'transient']),
-    clientId,
-    botToken,
+    clientId: text('discord.clientId'),
+    botToken: text('discord.botToken'),
     freshMs,
     staleMs,
     patienceMs: number('cache.patienceMs'),
@@ -239,22 +258,22 @@ function readNumber(name: keyof typeof NUMBERS, option: unknown, environment: En
 }
 
 function readText(name: keyof typeof TEXTS, option: unknown, environment: Environment): string | undefined {
-  const { variable, secret } = TEXTS[name]
+  const { variable, secret, pattern, accepted }: TextSetting = TEXTS[name]
   const value = option ?? environment[variable]
   if (value === undefined) return undefined
   const source = option === undefined ? variable : name
   if (typeof value !== 'string' || value.trim() === '')
-    throw refused(source, value, 'text that is not empty; leave it unset to do without', secret)
-  return value.trim()
+    throw refused(source, value, `${accepted}; leave it unset to do without`, secret)
+  const text = value.trim()
+  if (pattern && !pattern.test(text)) throw refused(source, text, accepted, secret)
+  return text
 }
 
-function httpUrl(name: keyof typeof TEXTS, text: string): URL {
-  const { variable } = TEXTS[name]
-  const accepted = 'an http or https URL without user, password, query or fragment'
+function httpUrl(name: 'discord.baseUrl' | 'publicUrl', text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
     // A URL with a password in it is not shown.
-    throw refused(`${name} (${variable})`, text, accepted, text.includes('@'))
+    throw refused(`${name} (${TEXTS[name].variable})`, text, URL_ACCEPTED, text.includes('@'))
   return url
 }
 

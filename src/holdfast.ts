@@ -75,6 +75,7 @@ export interface HoldfastStats {
 }
 
 const GUILDS_PATH = '/users/@me/guilds'
+const IDENTITY_PATH = '/oauth2/@me'
 /** What `live` accepts without asking again. */
 const LIVE_MS: Milliseconds = 5_000
 const CLOSE_DEADLINE_MS: Milliseconds = 5_000
@@ -102,8 +103,11 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
 
   const identify = bearerSession({
     clientId: config.clientId,
-    lookUp: (accessToken) => discord.fetch('/oauth2/@me', accessToken),
-    remember: async (name, load) => (await cache.get<BearerIdentity>(name, { load })).value,
+    lookUp: (accessToken, name) => discord.fetch(IDENTITY_PATH, accessToken, { principal: name }),
+    remember: async (name, load) => {
+      const refusedForMs = () => discord.refusedForMs(IDENTITY_PATH, name)
+      return (await cache.get<BearerIdentity>(name, { load, refusedForMs })).value
+    },
     now: () => clock.now(),
   })
 

@@ -157,9 +157,13 @@ describe('readConfig', () => {
     expect(refusal({ discord: { clientSecret: { secret: 'hunter2' } } }).message).not.toContain('hunter2')
   })
 
-  test.each(['abc', '12a', '123456789012345678901', '-5'])('the client id %j is refused', (clientId) => {
-    expect(refusal({}, { DISCORD_CLIENT_ID: clientId }).option).toBe('discord.clientId')
-  })
+  test.each(['abc', '12a', '123456789012345678901', '-5'])(
+    'the client id %j is refused, by the name of where it was given',
+    (clientId) => {
+      expect(refusal({}, { DISCORD_CLIENT_ID: clientId }).option).toBe('DISCORD_CLIENT_ID')
+      expect(refusal({ discord: { clientId } }).option).toBe('discord.clientId')
+    },
+  )
 
   test('the public key is 64 hexadecimal digits', () => {
     expect(refusal({ discord: { publicKey: 'ab' } }).option).toBe('discord.publicKey')

@@ -40,6 +40,9 @@ function send(response, status, type, body) {
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
 }
 
+// A configuration that cannot be used ends the server here, and not its first request.
+defaultHoldfast()
+
 server.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
   console.log(`listening on http://127.0.0.1:${server.address().port}`)
 })

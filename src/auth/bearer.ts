@@ -18,8 +18,8 @@ export interface BearerSessionOptions {
   readonly clientId: string | undefined
   /** Remembers an identity under a name, as long as any entry of the cache. */
   readonly remember: (name: string, load: () => Promise<BearerIdentity>) => Promise<BearerIdentity>
-  /** `GET /oauth2/@me` with the token. */
-  readonly lookUp: (accessToken: string) => Promise<RESTGetAPIOAuth2CurrentAuthorizationResult>
+  /** `GET /oauth2/@me` with the token, whose user is not known yet: its limits are counted under `name`. */
+  readonly lookUp: (accessToken: string, name: string) => Promise<RESTGetAPIOAuth2CurrentAuthorizationResult>
   /** The wall clock. */
   readonly now: () => number
 }
@@ -46,9 +46,8 @@ export function bearerSession(options: BearerSessionOptions): (request: AuthRequ
         'bearer tokens cannot be accepted without DISCORD_CLIENT_ID (or discord.clientId): it tells tokens issued to this application from those of any other; set it, or give a session resolver',
       )
     }
-    const identity = await options.remember(`bearer:${fingerprint(accessToken)}`, async () =>
-      readIdentity(await options.lookUp(accessToken)),
-    )
+    const name = `bearer:${fingerprint(accessToken)}`
+    const identity = await options.remember(name, async () => readIdentity(await options.lookUp(accessToken, name)))
     if (identity.applicationId !== options.clientId || identity.userId === null) return null
     if (options.now() >= identity.expiresAt) return null
     return { userId: identity.userId, accessToken, scopes: identity.scopes }

@@ -159,11 +159,11 @@ export class GracefulCache {
     this.#memory.deleteUser(userId)
   }
 
-  /** Begins no more refreshes in the background, and waits for the loads under way, at most `deadlineMs`. */
+  /** Begins no more refreshes in the background, and waits for the loads under way, at most `deadlineMs`; 0 does not wait. */
   async drain(deadlineMs: Milliseconds): Promise<void> {
     this.#draining = true
     const loads = [...this.#flights.values()].map((flight) => flight.promise)
-    if (loads.length === 0) return
+    if (loads.length === 0 || deadlineMs <= 0) return
     await new Promise<void>((resolve) => {
       const cancelAlarm = alarm(this.#clock, deadlineMs, resolve)
       void Promise.allSettled(loads).then(() => {
@@ -207,12 +207,11 @@ export class GracefulCache {
 
   /** Something stale is held: whoever starts the refresh waits a little, nobody else waits at all. */
   async #refresh<T>(key: CacheKey, id: string, entry: Entry, options: CacheOptions<T>): Promise<Cached<T>> {
-    if (this.#flights.get(id)) return this.#stale(key, entry, 'slow')
     const failure = this.#failures.holding(id)
     if (failure) return this.#staleAfter(key, entry, failure)
     const refusedForMs = options.refusedForMs?.() ?? 0
     if (refusedForMs > 0) return this.#stale(key, entry, 'throttled', this.#dateIn(refusedForMs))
-    if (this.#draining) return this.#stale(key, entry, 'slow')
+    if (this.#draining || this.#flights.get(id)) return this.#stale(key, entry, 'slow')
     const flight = this.#start(key, id, entry, options, 'stale')
     const { patienceMs = this.#options.patienceMs } = options
     try {

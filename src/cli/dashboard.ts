@@ -25,6 +25,13 @@ export async function startDashboard(
   }
   // Whatever ends this process must not leave the dashboard behind.
   process.once('exit', () => child.kill('SIGKILL'))
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => {
+      child.kill('SIGTERM')
+      // Nobody else listens for it: it ends this process, as it would have without us.
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+    })
+  }
   return { url: await announcedUrl(child), stop }
 }
 

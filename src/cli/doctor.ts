@@ -18,7 +18,7 @@ export async function doctor(words: readonly string[]): Promise<number> {
   readWords(words, {})
   const findings = [nodeVersion()]
   try {
-    const holdfast = createHoldfast({ discord: { maxRetries: 0 } })
+    const holdfast = createHoldfast()
     findings.push({ grade: 'ok', what: 'every variable that is set can be used' })
     findings.push(...settings())
     findings.push(await reach())
@@ -89,6 +89,13 @@ async function reach(): Promise<Finding> {
         what: `${base} answers 429 to this address`,
         change: `wait ${response.headers.get('retry-after') ?? 'a few'} s; if it stays, this address is banned: use one of your own`,
       }
+    // Discord answers in JSON, also where it refuses.
+    if (!response.headers.get('content-type')?.startsWith('application/json'))
+      return {
+        grade: 'change',
+        what: `${base} answers ${response.status}, and not as Discord does`,
+        change: 'look for a proxy or a block page on the way, or correct DISCORD_API_BASE_URL',
+      }
     return { grade: 'ok', what: `${base} is reached` }
   } catch (error) {
     const why = error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)
@@ -102,7 +109,10 @@ async function reach(): Promise<Finding> {
 
 async function bot(holdfast: Holdfast): Promise<Finding> {
   try {
-    const user = await holdfast.getCurrentUser(process.env.DISCORD_BOT_TOKEN!.trim(), { tokenType: 'Bot' })
+    const user = await holdfast.getCurrentUser(process.env.DISCORD_BOT_TOKEN!.trim(), {
+      tokenType: 'Bot',
+      maxRetries: 0,
+    })
     return { grade: 'ok', what: `the bot token belongs to ${user.username}` }
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error

@@ -32,11 +32,8 @@ export const PHASES: readonly Phase[] = [
     share: 0.2,
     outage: true,
     begin: (simulator) => {
-      const ends = [
-        simulator.fault('server-error', { probability: 0.5 }),
-        simulator.fault('hang', { probability: 0.5 }),
-        simulator.fault('server-error'),
-      ]
+      // The fault that was switched on last decides: half of the calls hang, the others get a 5xx.
+      const ends = [simulator.fault('server-error'), simulator.fault('hang', { probability: 0.5 })]
       return () => {
         for (const end of ends) end()
       }

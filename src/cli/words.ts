@@ -26,7 +26,7 @@ export function readWords<
   const read: Record<string, number | boolean | string | undefined> = {}
   for (const [name, { min, max, fallback }] of Object.entries(numbers)) {
     const text = values[name]
-    const value = text === undefined ? fallback : Number(text)
+    const value = text === undefined ? fallback : /^\d+$/.test(String(text)) ? Number(text) : Number.NaN
     if (!Number.isInteger(value) || value < min || value > max)
       throw new Error(`--${name} takes a whole number from ${min} to ${max}`)
     read[name] = value

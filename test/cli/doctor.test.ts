@@ -1,0 +1,168 @@
+import { once } from 'node:events'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { startSimulator } from 'holdfast/simulator'
+import { describe, expect, test } from 'vitest'
+import { run } from './command.ts'
+
+const SECRET = 'a-secret-that-nobody-may-see'
+
+/** A port on which nobody listens. */
+async function closedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Something that is not Discord, on the way to it. */
+async function stranger(answer: RequestListener) {
+  const server = createServer(answer).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+describe.concurrent('holdfast doctor', () => {
+  test('finds nothing to change in a good environment', async () => {
+    await using discord = await startSimulator()
+    const { code, out, err } = await run(['doctor'], {
+      DISCORD_API_BASE_URL: discord.url,
+      DISCORD_CLIENT_ID: discord.clientId,
+      DISCORD_CLIENT_SECRET: SECRET,
+      DISCORD_PUBLIC_KEY: discord.publicKey,
+      DISCORD_BOT_TOKEN: discord.botToken,
+      HOLDFAST_PUBLIC_URL: 'https://dash.example',
+      DISCORD_GUILD_CACHE_FRESH_MINUTES: '30',
+    })
+    expect([code, err]).toEqual([0, ''])
+    expect(out).toContain('Nothing has to change.')
+    expect(out).toContain(`${discord.url} is reached`)
+    expect(out).toContain(discord.clientId)
+    expect(out).toContain('https://dash.example')
+    expect(out).toContain('the bot token belongs to')
+    expect(out).not.toContain('✗')
+    expect(out).not.toContain(discord.botToken)
+    expect(out).not.toContain(SECRET)
+  })
+
+  test('says what an environment lacks, without calling it wrong', async () => {
+    await using discord = await startSimulator()
+    const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: discord.url })
+    expect(code).toBe(0)
+    expect(out).toMatch(/DISCORD_CLIENT_ID is not set[^\n]*\n {2}→ /)
+    expect(out).toMatch(/HOLDFAST_PUBLIC_URL is not set[^\n]*\n {2}→ /)
+  })
+
+  test.each<[string, string]>([
+    ['DISCORD_API_MAX_RETRIES', 'many'],
+    ['DISCORD_API_MAX_RETRIES', ''],
+    ['DISCORD_API_MAX_RETRIES', '-1'],
+    ['DISCORD_API_RETRY_DELAY_MS', '1s'],
+    ['DISCORD_API_MAX_WAIT_MS', 'Infinity'],
+    ['DISCORD_GUILD_CACHE_FRESH_MINUTES', ' '],
+    ['DISCORD_GUILD_CACHE_STALE_HOURS', '0x10'],
+    ['DISCORD_API_BASE_URL', ''],
+    ['DISCORD_API_BASE_URL', 'discord.com/api'],
+    ['DISCORD_CLIENT_ID', 'my-app'],
+    ['DISCORD_CLIENT_ID', ''],
+    ['DISCORD_PUBLIC_KEY', 'abc'],
+    ['HOLDFAST_PUBLIC_URL', 'dash.example'],
+    ['REDIS_URL', 'redis://localhost'],
+    ['DATABASE_URL', 'postgres://localhost/app'],
+  ])('%s=%j is exit code 1, named, with what is accepted or what to do', async (variable, value) => {
+    const { code, out, err } = await run(['doctor'], { [variable]: value })
+    expect([code, err]).toEqual([1, ''])
+    const finding = out.split('\n').find((line) => line.startsWith('✗'))
+    expect(finding).toContain(variable)
+    expect(finding).toMatch(/accepted: |unset it/)
+    expect(out).toMatch(new RegExp(`→ correct or unset .*${variable}`))
+    expect(out).toContain('1 thing has to change.')
+  })
+
+  test('a stale time shorter than the fresh time is named with both variables', async () => {
+    const { code, out } = await run(['doctor'], {
+      DISCORD_GUILD_CACHE_FRESH_MINUTES: '120',
+      DISCORD_GUILD_CACHE_STALE_HOURS: '1',
+    })
+    expect(code).toBe(1)
+    expect(out).toContain('DISCORD_GUILD_CACHE_FRESH_MINUTES')
+    expect(out).toContain('DISCORD_GUILD_CACHE_STALE_HOURS')
+  })
+
+  test.each<[string, Record<string, string>]>([
+    ['a bot token with "Bot" before it', { DISCORD_BOT_TOKEN: `Bot ${SECRET}` }],
+    ['a bot token of two lines', { DISCORD_BOT_TOKEN: `${SECRET}\n${SECRET}` }],
+    ['a password in the base URL', { DISCORD_API_BASE_URL: `http://user:${SECRET}@127.0.0.1:1/` }],
+    ['a bot token that nobody could check', { DISCORD_BOT_TOKEN: SECRET, DISCORD_API_BASE_URL: 'http://127.0.0.1:1' }],
+    ['a client secret, where something else is wrong', { DISCORD_CLIENT_SECRET: SECRET, DISCORD_CLIENT_ID: 'x' }],
+  ])('never prints a secret: %s', async (_name, environment) => {
+    const { code, out, err } = await run(['doctor'], environment)
+    expect(code).toBe(1)
+    expect(out + err).not.toContain(SECRET)
+    expect(out).toMatch(/✗/)
+  })
+
+  test('a bot token that Discord refuses has to be copied anew, and is not shown', async () => {
+    await using discord = await startSimulator()
+    const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: discord.url, DISCORD_BOT_TOKEN: SECRET })
+    expect(code).toBe(1)
+    expect(out).toContain('✗ Discord does not accept DISCORD_BOT_TOKEN')
+    expect(out).toContain('→ copy it anew')
+    expect(out).not.toContain(SECRET)
+  })
+
+  test('a bot token that cannot be checked now is a note, because it may be right', async () => {
+    await using discord = await startSimulator()
+    discord.fault('server-error', { route: '/users/@me' })
+    const { code, out } = await run(['doctor'], {
+      DISCORD_API_BASE_URL: discord.url,
+      DISCORD_BOT_TOKEN: discord.botToken,
+    })
+    expect(code).toBe(0)
+    expect(out).toContain('· the bot token could not be checked')
+  })
+
+  test('a port on which nobody listens is not reached, and the address is named', async () => {
+    const url = `http://127.0.0.1:${await closedPort()}/api/v10`
+    const { code, out, err } = await run(['doctor'], { DISCORD_API_BASE_URL: url })
+    expect([code, err]).toEqual([1, ''])
+    expect(out).toContain(`✗ ${url} is not reached`)
+    expect(out).toContain('ECONNREFUSED')
+    expect(out).toMatch(/→ check .*DISCORD_API_BASE_URL/)
+  })
+
+  test('a ban is found, with how long to wait', async () => {
+    await using discord = await startSimulator()
+    discord.fault('ban', { retryAfterMs: 600_000 })
+    const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: discord.url })
+    expect(code).toBe(1)
+    expect(out).toMatch(/✗ .* answers 429 to this address\n {2}→ wait 600 s/)
+  })
+
+  test('a clock that is off is found', async () => {
+    await using discord = await startSimulator()
+    discord.fault('clock-skew', { ms: 60_000 })
+    const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: discord.url })
+    expect(code).toBe(1)
+    expect(out).toMatch(/differs from this machine's by (59|60|61) s\n {2}→ set this machine/)
+  })
+
+  test.each<[string, RequestListener]>([
+    ['an error page', (_request, response) => response.writeHead(502, { 'content-type': 'text/html' }).end('<html>')],
+    ['a redirect', (_request, response) => response.writeHead(302, { location: 'http://login.invalid/' }).end()],
+    ['a block page', (_request, response) => response.writeHead(403, { 'content-type': 'text/html' }).end('<html>')],
+  ])('does not call it reached when all that answers is %s', async (_name, answer) => {
+    await using proxy = await stranger(answer)
+    const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: proxy.url })
+    expect(out).not.toContain(`✓ ${proxy.url} is reached`)
+    expect(code).toBe(1)
+  })
+})
