@@ -9,7 +9,7 @@ import {
   type RequireAuthOptions,
 } from './auth/require-auth.ts'
 import { type CacheOptions, GracefulCache, type LoadContext } from './cache/graceful-cache.ts'
-import type { Milliseconds } from './clock.ts'
+import { type Milliseconds, turnTime } from './clock.ts'
 import { type HoldfastOptions, readConfig } from './config.ts'
 import { DiscordClient } from './discord/discord-fetch.ts'
 import { userAgent } from './discord/user-agent.ts'
@@ -140,7 +140,9 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     memberships,
     confirmLive,
     isDeadToken: (accessToken) => discord.isDeadToken(accessToken),
+    patienceMs: config.patienceMs,
     now: () => clock.now(),
+    monotonic: turnTime(clock),
   })
 
   let closing: Promise<void> | undefined

@@ -69,7 +69,11 @@ export interface RequireAuthNeeds {
   /** The guild as the bot sees the user in it now; null where the user is not in it; undefined where no bot can tell. */
   readonly confirmLive: (userId: string, guildId: string) => Promise<GuildMembership | null | undefined>
   readonly isDeadToken: (accessToken: string) => boolean
+  /** How long a request may wait for refreshes, all of them together. */
+  readonly patienceMs: Milliseconds
+  /** The wall clock. */
   readonly now: () => Milliseconds
+  readonly monotonic: () => Milliseconds
 }
 
 /** A change needs to know more recently than a look. */
@@ -105,7 +109,9 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     rest: readonly unknown[] = NO_ARGUMENTS,
   ): Promise<Auth> {
     const needed = neededBits(options)
+    const began = needs.monotonic()
     const session = await findSession(request)
+    const patienceLeftMs = needs.patienceMs - (needs.monotonic() - began)
     const user = { id: session.userId }
     // The overload without guilds promises only the user.
     if (options.guilds === false && !('guild' in options)) return { user } as Auth
@@ -114,7 +120,7 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
       throw refuse('FORBIDDEN', 'the session lacks the scope guilds; sign the user in with it')
     // `{ guild: undefined }` is a route parameter that is missing, not a route without a guild.
     const guildId = 'guild' in options ? ((await guildOf(request, options, rest)) ?? '') : undefined
-    const { memberships, guild } = await findMemberships(session, request, options, guildId)
+    const { memberships, guild } = await findMemberships(session, request, options, guildId, patienceLeftMs)
     const auth: Auth = {
       user,
       guilds: memberships.guilds,
@@ -153,12 +159,15 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     request: AuthRequest,
     options: RequireAuthOptions,
     guildId: string | undefined,
+    patienceLeftMs: Milliseconds,
   ): Promise<{ memberships: MembershipResult; guild: GuildMembership | undefined }> {
     const method = request.method ?? 'GET'
     const isLook = method === 'GET' || method === 'HEAD'
     const maxAgeMs = options.maxAgeMs ?? (isLook ? undefined : MAX_AGE_OF_CHANGES_MS)
     try {
-      const asked = options.live ? LIVE : maxAgeMs === undefined ? NO_OPTIONS : { maxAgeMs }
+      const asked: MembershipOptions = { patienceMs: Math.max(0, patienceLeftMs) }
+      if (options.live) asked.live = true
+      else if (maxAgeMs !== undefined) asked.maxAgeMs = maxAgeMs
       const memberships = await needs.memberships(session, asked)
       return { memberships, guild: guildId ? memberships.guilds.get(guildId) : undefined }
     } catch (error) {
@@ -202,7 +211,6 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
 
 const NO_OPTIONS: RequireAuthOptions & MembershipOptions = Object.freeze({})
 const NO_ARGUMENTS: readonly unknown[] = Object.freeze([])
-const LIVE: MembershipOptions = Object.freeze({ live: true })
 
 async function guildOf(
   request: AuthRequest,

@@ -180,7 +180,7 @@ describe('50 users whose Discord is calm, throttles, bans, breaks, and recovers'
   })
 
   test.each<[FaultKind, FaultOptions]>([
-    ['slow', { ms: 300 }],
+    ['slow', { ms: 200 }],
     ['clock-skew', { ms: 6 * HOUR }],
     ['clock-skew', { ms: -6 * HOUR }],
   ])('%s %j is no trouble at all: pages are fresh, and nothing is asked twice', async (kind, options) => {

@@ -85,3 +85,17 @@ test('a wall clock that steps back lets no token live longer than its list', asy
   await clock.advance(51 * MINUTE + 1)
   expect(await outcome(world.drive(world.asked({ accessToken })))).toBe('UNAUTHENTICATED')
 })
+
+describe('the patience of a page', () => {
+  test('is spent once, on who it is and on their guilds together: 500 ms while Discord hangs', async () => {
+    await using world = await openWorld()
+    await world.drive(world.asked(world.user))
+    await world.clock.advance(2 * HOUR)
+    world.discord.fault('hang')
+    const began = world.clock.monotonic()
+    const auth = await world.drive(world.asked(world.user), 10)
+    expect(auth).toMatchObject({ stale: true, reason: 'slow' })
+    expect(world.clock.monotonic() - began).toBeGreaterThanOrEqual(490)
+    expect(world.clock.monotonic() - began).toBeLessThanOrEqual(550)
+  })
+})
