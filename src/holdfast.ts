@@ -8,7 +8,8 @@ import {
   type RequireAuth,
   type RequireAuthOptions,
 } from './auth/require-auth.ts'
-import { type CacheOptions, GracefulCache, type LoadContext } from './cache/graceful-cache.ts'
+import type { CacheOptions, LoadContext } from './cache/cache-options.ts'
+import { GracefulCache } from './cache/graceful-cache.ts'
 import { type Milliseconds, turnTime } from './clock.ts'
 import { type HoldfastOptions, readConfig } from './config.ts'
 import { DiscordClient } from './discord/discord-fetch.ts'

@@ -1,53 +1,15 @@
 import { alarm, type Clock, type Milliseconds, turnTime } from '../clock.ts'
+import { abandonable, withDeadline } from '../deadline.ts'
 import { HoldfastError, withRetryAfter } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Flight, SingleFlight } from '../single-flight.ts'
 import { type CacheKey, cacheId, keyName, userPrefix } from './cache-key.ts'
+import { type CacheOptions, checkTimes } from './cache-options.ts'
+import { asCached, type Cached } from './cached.ts'
 import { ageState, EAGER_SHARE, type Entry } from './entry.ts'
 import { type Failure, Failures, isTrouble, reasonOf } from './failures.ts'
 import { MemoryTier, NOTE_USE_EVERY_MS } from './memory-tier.ts'
 import { plainJsonBytes } from './plain-json.ts'
-
-/** How a value is loaded and how long it lasts. Times are milliseconds; those left out are the instance's. */
-export interface CacheOptions<T> {
-  /** Fetches the value. Called once for all who ask at the same time; its result is shared between them. */
-  load: (context: LoadContext<T>) => Promise<T>
-  /** Answered from the cache without asking, for this long after the fetch. Default 60 min. */
-  freshMs?: Milliseconds
-  /** How old a value may be when it cannot be loaded anew; also counted from its fetch. Default 24 h. */
-  staleMs?: Milliseconds
-  /** How long the caller that starts the refresh of a stale value waits for it. Default 500. */
-  patienceMs?: Milliseconds
-  /** Ends this caller's wait. The load goes on for the others, and for the cache. */
-  signal?: AbortSignal
-  /** Which errors a stale value may hide. The others purge the value. Default: all but errors with a `status` of 4xx other than 429. */
-  shouldMask?: (error: unknown) => boolean
-  /** How the value is written as text. Without one, a value that JSON would change is refused. */
-  codec?: { version: string; encode(value: T): string; decode(text: string): T }
-  /** How long a load is already known to be refused, in milliseconds: then a stale value is given at once. Asked only when a load would begin. */
-  refusedForMs?: () => Milliseconds | undefined
-}
-
-export interface LoadContext<T = unknown> {
-  /** Aborts when the load is given up (`loadTimeoutMs`) or the instance is closed; never because one caller left. */
-  readonly signal: AbortSignal
-  /** The value that is being refreshed, where there is one. */
-  readonly stale?: T
-}
-
-/** A value with where it came from and how old it is. */
-export interface Cached<T> {
-  /** Shared between callers; never to be changed by them. */
-  readonly value: T
-  readonly state: 'fresh' | 'stale' | 'loaded'
-  readonly fetchedAt: Date
-  readonly ageMs: Milliseconds
-  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
-  /** Why a stale value was given: Discord throttles us, cannot be used, or has not answered yet. */
-  readonly reason?: 'throttled' | 'unavailable' | 'slow'
-  /** When the next refresh may begin, where that is known. */
-  readonly retryAt?: Date
-}
 
 export interface GracefulCacheOptions {
   readonly freshMs: Milliseconds
@@ -250,12 +212,17 @@ export class GracefulCache {
     return this.#flights.start(id, async (signal, flight) => {
       const isCurrent = () => this.#flights.get(id) === flight
       try {
-        const value = await this.#withTimeout(
-          flight,
-          (signal) => {
-            return options.load(stale === undefined ? { signal } : { signal, stale: stale.value as T })
-          },
-          signal,
+        // Given up after its time, whether it listens to its signal or not.
+        const value = await withDeadline(
+          this.#clock,
+          this.#options.loadTimeoutMs,
+          [signal],
+          () => this.#late(),
+          (signal) =>
+            abandonable(
+              () => options.load(stale === undefined ? { signal } : { signal, stale: stale.value as T }),
+              signal,
+            ),
         )
         const entry = this.#entry(key, value, options)
         if (isCurrent()) {
@@ -280,42 +247,20 @@ export class GracefulCache {
     })
   }
 
-  /** Gives a load up after `loadTimeoutMs`, whether it listens to its signal or not. */
-  #withTimeout<T>(
-    flight: Flight<Cached<unknown>>,
-    load: (signal: AbortSignal) => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const { loadTimeoutMs } = this.#options
-      const cancelAlarm = alarm(this.#clock, loadTimeoutMs, () =>
-        flight.cancel(
-          new HoldfastError(
-            'LOAD_TIMEOUT',
-            `a load was given up after ${loadTimeoutMs} ms; make it end sooner, or raise loadTimeoutMs`,
-          ),
-        ),
-      )
-      const giveUp = () => {
-        cancelAlarm()
-        reject(signal.reason)
-      }
-      if (signal.aborted) return giveUp()
-      signal.addEventListener('abort', giveUp, { once: true })
-      // Inside a promise, so that a loader that throws at once, or returns no promise, is treated like any other.
-      new Promise<T>((started) => started(load(signal))).then(resolve, reject).finally(() => {
-        cancelAlarm()
-        signal.removeEventListener('abort', giveUp)
-      })
-    })
-  }
-
   #waitAtMost(ms: Milliseconds, flight: Flight<Cached<unknown>>, signal: AbortSignal | undefined) {
     if (ms <= 0) return Promise.resolve(undefined)
     return new Promise<Cached<unknown> | undefined>((resolve, reject) => {
       const cancelAlarm = alarm(this.#clock, ms, () => resolve(undefined))
       flight.wait(signal).then(resolve, reject).finally(cancelAlarm)
     })
+  }
+
+  #late(): HoldfastError {
+    const { loadTimeoutMs } = this.#options
+    return new HoldfastError(
+      'LOAD_TIMEOUT',
+      `a load was given up after ${loadTimeoutMs} ms; make it end sooner, or raise loadTimeoutMs`,
+    )
   }
 
   #isTooOld(entry: Entry, { staleMs = this.#options.staleMs }: { staleMs?: Milliseconds }): boolean {
@@ -371,24 +316,6 @@ export class GracefulCache {
 
   #refuseIfClosed(): void {
     if (this.#closed) throw closed()
-  }
-}
-
-function asCached<T>(entry: Entry, state: Cached<T>['state'], ageMs: Milliseconds): Cached<T> {
-  return {
-    value: entry.value as T,
-    state,
-    source: state === 'loaded' ? 'load' : 'memory',
-    fetchedAt: entry.fetchedAt,
-    ageMs,
-  }
-}
-
-function checkTimes(options: { freshMs?: unknown; staleMs?: unknown; patienceMs?: unknown }): void {
-  for (const name of ['freshMs', 'staleMs', 'patienceMs'] as const) {
-    const ms = options[name]
-    if (ms !== undefined && !(typeof ms === 'number' && ms >= 0))
-      throw new HoldfastError('INVALID_OPTION', `cache: option ${name} must be milliseconds, not negative`)
   }
 }
 

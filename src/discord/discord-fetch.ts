@@ -1,6 +1,7 @@
 import type { APIUser, RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
 import type { Answer, Call } from '../call.ts'
-import { alarm, type Clock, type Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../clock.ts'
+import { withDeadline } from '../deadline.ts'
 import {
   DiscordAPIError,
   DiscordRateLimitError,
@@ -88,12 +89,12 @@ export class DiscordClient {
     if (this.#closing.signal.aborted) throw closed()
     if (call.method !== 'GET') {
       const progress = { attempts: 0 }
-      return this.#within(deadlineMs, signal, call, progress, (signal) => this.#run(call, rules, progress, signal))
+      return this.#within(options, call, progress, (signal) => this.#run(call, rules, progress, signal))
     }
     const key = `${call.tokenType} ${call.tokenId} ${call.path}\n${call.principal}\n${call.priority} ${rules.maxRetries} ${rules.retryDelayMs} ${rules.maxWaitMs} ${rules.retryOn}`
     const flight = this.#flights.get(key) ?? this.#takeOff(key, call, rules)
     if (deadlineMs === undefined) return flight.wait(signal)
-    return this.#within(deadlineMs, signal, call, this.#progress.get(key), (signal) => flight.wait(signal))
+    return this.#within(options, call, this.#progress.get(key), (signal) => flight.wait(signal))
   }
 
   /** `GET /users/@me`: the user the token belongs to. Scope `identify`. Errors as `fetch`. */
@@ -143,34 +144,20 @@ export class DiscordClient {
     )
   }
 
-  /** Runs `work` with a signal that also aborts at the deadline. */
-  async #within<T>(
-    deadlineMs: Milliseconds | undefined,
-    callers: AbortSignal | undefined,
+  /** Waits as this caller wants to: until its deadline, its signal, or the end of the instance. */
+  #within<T>(
+    { deadlineMs = Number.POSITIVE_INFINITY, signal }: DiscordFetchOptions,
     call: Call,
     progress: Progress | undefined,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const controller = new AbortController()
-    const abort = () => controller.abort(callers?.reason ?? this.#closing.signal.reason)
+    const route = call.route.name
     const late = () =>
-      controller.abort(
-        new DiscordUnavailableError(
-          'DISCORD_TIMEOUT',
-          `${call.route.name}: no answer within the ${deadlineMs} ms given`,
-          { route: call.route.name, attempts: progress?.attempts ?? 0 },
-        ),
-      )
-    callers?.addEventListener('abort', abort, { once: true })
-    this.#closing.signal.addEventListener('abort', abort, { once: true })
-    const cancelAlarm = deadlineMs === undefined ? undefined : alarm(this.#clock, deadlineMs, late)
-    try {
-      return await work(controller.signal)
-    } finally {
-      cancelAlarm?.()
-      callers?.removeEventListener('abort', abort)
-      this.#closing.signal.removeEventListener('abort', abort)
-    }
+      new DiscordUnavailableError('DISCORD_TIMEOUT', `${route}: no answer within the ${deadlineMs} ms given`, {
+        route,
+        attempts: progress?.attempts ?? 0,
+      })
+    return withDeadline(this.#clock, deadlineMs, [signal, this.#closing.signal], late, work)
   }
 
   async #run(call: Call, rules: Rules, progress: Progress, signal: AbortSignal): Promise<unknown> {

@@ -1,5 +1,6 @@
 import type { Call } from '../call.ts'
-import { alarm, type Clock, type Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../clock.ts'
+import { withDeadline } from '../deadline.ts'
 import { DiscordRateLimitError, type RateLimitScope } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { Permit, Principal } from './principal.ts'
@@ -41,19 +42,9 @@ export class WaitAllowance {
   /** Waits for something that has no known time, until what is left has passed. */
   async until<T>(wait: (signal: AbortSignal) => Promise<T>, scope: RateLimitScope, signal: AbortSignal): Promise<T> {
     const began = this.#clock.monotonic()
-    const controller = new AbortController()
-    const abort = () => controller.abort(signal.reason)
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-    const cancelAlarm =
-      this.leftMs === Number.POSITIVE_INFINITY
-        ? undefined
-        : alarm(this.#clock, this.leftMs, () => controller.abort(this.#tooLong(UNKNOWN_WAIT_MS, scope)))
     try {
-      return await wait(controller.signal)
+      return await withDeadline(this.#clock, this.leftMs, [signal], () => this.#tooLong(UNKNOWN_WAIT_MS, scope), wait)
     } finally {
-      cancelAlarm?.()
-      signal.removeEventListener('abort', abort)
       this.leftMs -= this.#clock.monotonic() - began
     }
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
-import { GracefulCache, type GracefulCacheOptions, type LoadContext } from '../../src/cache/graceful-cache.ts'
+import type { LoadContext } from '../../src/cache/cache-options.ts'
+import { GracefulCache, type GracefulCacheOptions } from '../../src/cache/graceful-cache.ts'
 import { HoldfastError } from '../../src/errors.ts'
 import { Events, type HoldfastEvent } from '../../src/events.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'

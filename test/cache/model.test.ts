@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { CacheKey } from '../../src/cache/cache-key.ts'
-import { GracefulCache, type LoadContext } from '../../src/cache/graceful-cache.ts'
+import type { LoadContext } from '../../src/cache/cache-options.ts'
+import { GracefulCache } from '../../src/cache/graceful-cache.ts'
 import { Events } from '../../src/events.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 

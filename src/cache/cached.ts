@@ -1,0 +1,27 @@
+import type { Milliseconds } from '../clock.ts'
+import type { Entry } from './entry.ts'
+
+/** A value with where it came from and how old it is. */
+export interface Cached<T> {
+  /** Shared between callers; never to be changed by them. */
+  readonly value: T
+  readonly state: 'fresh' | 'stale' | 'loaded'
+  readonly fetchedAt: Date
+  readonly ageMs: Milliseconds
+  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
+  /** Why a stale value was given: Discord throttles us, cannot be used, or has not answered yet. */
+  readonly reason?: 'throttled' | 'unavailable' | 'slow'
+  /** When the next refresh may begin, where that is known. */
+  readonly retryAt?: Date
+}
+
+/** An entry as callers see it. */
+export function asCached<T>(entry: Entry, state: Cached<T>['state'], ageMs: Milliseconds): Cached<T> {
+  return {
+    value: entry.value as T,
+    state,
+    source: state === 'loaded' ? 'load' : 'memory',
+    fetchedAt: entry.fetchedAt,
+    ageMs,
+  }
+}
