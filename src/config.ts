@@ -205,7 +205,6 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
   text('discord.clientSecret')
   text('discord.publicKey')
   const publicUrl = text('publicUrl')
-  if (publicUrl !== undefined) httpUrl('publicUrl', publicUrl)
   return {
     baseUrl: httpUrl('discord.baseUrl', text('discord.baseUrl') ?? DISCORD_API),
     maxRetries: number('discord.maxRetries'),
@@ -221,7 +220,8 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     loadTimeoutMs: number('cache.loadTimeoutMs'),
     maxEntries: number('cache.maxEntries'),
     maxBytes: number('cache.maxBytes') || Math.floor(getHeapStatistics().heap_size_limit / 4),
-    publicUrl,
+    // As the URL parser writes it: what was given may hold characters that no header can.
+    publicUrl: publicUrl === undefined ? undefined : httpUrl('publicUrl', publicUrl).href.replace(/\/$/, ''),
     session: functionOr('session', options.session),
     logger: options.logger,
     clock: options.clock ?? systemClock,

@@ -24,7 +24,7 @@ export const ERROR_CODES = {
     "check the token's scopes, or the bot's permissions",
   ],
   DISCORD_NOT_FOUND: ['DiscordAPIError', 'Discord answered 404 in its own JSON', 'check the ids in the path'],
-  DISCORD_REFUSED: ['DiscordAPIError', 'Discord answered another 4xx, or a redirect', 'look at `discordCode`'],
+  DISCORD_REFUSED: ['DiscordAPIError', 'Discord answered another 4xx in its own JSON', 'look at `discordCode`'],
   DISCORD_SERVER_ERROR: ['DiscordAPIError', 'Discord answered 5xx', 'try again later, or use `retryOn: "transient"`'],
   DISCORD_RATE_LIMITED: [
     'DiscordRateLimitError',
@@ -43,7 +43,7 @@ export const ERROR_CODES = {
   ],
   DISCORD_FOREIGN_ANSWER: [
     'DiscordUnavailableError',
-    "a 4xx that is not Discord's own: a proxy or a block page",
+    "a 3xx or 4xx that is not Discord's own: a redirect, a proxy or a block page",
     'look for a proxy on the way to Discord',
   ],
   INVALID_PATH: ['HoldfastError', 'discordFetch: the path could lead elsewhere', 'give a path such as /users/@me'],

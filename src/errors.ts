@@ -57,7 +57,8 @@ const codeOfStatus = (status: number): DiscordAPIErrorCode => {
 /**
  * Discord answered, and the answer was not a success. `code` follows from the status: DISCORD_UNAUTHORIZED 401,
  * DISCORD_FORBIDDEN 403, DISCORD_NOT_FOUND 404, DISCORD_RATE_LIMITED 429, DISCORD_SERVER_ERROR 5xx, DISCORD_REFUSED for
- * the rest. A 4xx whose body is not Discord's own JSON (a proxy, a block page) is a `DiscordUnavailableError` instead.
+ * the rest. A 3xx or 4xx whose body is not Discord's own JSON (a redirect, a proxy, a block page) is a
+ * `DiscordUnavailableError` instead.
  */
 export class DiscordAPIError extends HoldfastError {
   readonly status: number
@@ -127,7 +128,7 @@ export type DiscordUnavailableCode =
 /**
  * No usable answer came from Discord. `code`: DISCORD_NETWORK (no connection, reset), DISCORD_TIMEOUT (an attempt's or
  * the call's time ran out), DISCORD_TRUNCATED, DISCORD_TOO_LARGE, DISCORD_NOT_JSON, DISCORD_WRONG_SHAPE (JSON, but not
- * what this route answers with), DISCORD_FOREIGN_ANSWER (a 4xx that somebody between us and Discord wrote).
+ * what this route answers with), DISCORD_FOREIGN_ANSWER (a 3xx or 4xx that is not Discord's own).
  */
 export class DiscordUnavailableError extends HoldfastError {
   declare readonly code: DiscordUnavailableCode
@@ -143,6 +144,11 @@ export class DiscordUnavailableError extends HoldfastError {
     this.route = details.route
     this.attempts = details.attempts
   }
+}
+
+/** What every call gets once the instance was closed. */
+export function closedError(): HoldfastError {
+  return new HoldfastError('CLOSED', 'this Holdfast instance was closed; make a new one')
 }
 
 /** Says again what an earlier failure said, with the wait that is left of it now. Other errors are passed on as they are. */

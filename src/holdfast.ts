@@ -14,13 +14,13 @@ import { type Milliseconds, turnTime } from './clock.ts'
 import { type HoldfastOptions, readConfig } from './config.ts'
 import { DiscordClient } from './discord/discord-fetch.ts'
 import { userAgent } from './discord/user-agent.ts'
-import { DiscordAPIError } from './errors.ts'
+import { DiscordAPIError, HoldfastError } from './errors.ts'
 import { Events, type HoldfastEvent } from './events.ts'
 import { type GuildMembership, type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
 import { type GuildRoles, permissionsOfMember } from './permissions.ts'
 import type { AuthRequest } from './session.ts'
 
-/** Everything, bound to one explicit configuration. Each function can be taken off the object and used alone. */
+/** Everything, bound to one explicit configuration. Its own functions can be taken off the object and used alone; those of `cache` cannot. */
 export interface Holdfast {
   readonly discordFetch: DiscordClient['fetch']
   readonly getCurrentUser: DiscordClient['getCurrentUser']
@@ -93,7 +93,12 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const cache = new GracefulCache({ ...config, events })
 
   const memberships: Holdfast['memberships'] = (user, asked = NO_OPTIONS) => {
-    const request = new GuildsRequest(discord, config, user, asked)
+    let request: GuildsRequest
+    try {
+      request = new GuildsRequest(discord, config, user, asked)
+    } catch (error) {
+      return Promise.reject(error)
+    }
     return cache.get({ user: user.userId, key: 'guilds' }, request).then(asMemberships, (error) => {
       // Another session of this user asked, with a token that is dead. This one may still live. Whoever comes first
       // after a failure asks, so this ends with the number of sessions.
@@ -202,6 +207,8 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
     user: { readonly userId: string; readonly accessToken: string },
     { live, maxAgeMs = Number.POSITIVE_INFINITY, patienceMs, signal }: MembershipOptions,
   ) {
+    if (typeof maxAgeMs !== 'number' || !(maxAgeMs >= 0))
+      throw new HoldfastError('INVALID_OPTION', 'memberships: option maxAgeMs must be milliseconds, not negative')
     this.#discord = discord
     this.#user = user
     const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs

@@ -71,7 +71,7 @@ export function wantsPage(method: string, header: (name: string) => string | nul
   if (method !== 'GET' && method !== 'HEAD') return false
   const destination = header('sec-fetch-dest')
   if (destination !== null && destination !== 'document') return false
-  return (header('accept') ?? '').includes('text/html')
+  return /\btext\/html\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(header('accept') ?? '')
 }
 
 function page(title: string, message: string, seconds: number | undefined, retryAt: Date | undefined): string {

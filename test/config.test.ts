@@ -165,6 +165,13 @@ describe('readConfig', () => {
     },
   )
 
+  test('the public URL is read as the URL parser writes it, so that it fits into a header', () => {
+    expect(readConfig({ publicUrl: 'https://dash.exämple/☃' }, {}).publicUrl).toBe(
+      'https://dash.xn--exmple-cua/%E2%98%83',
+    )
+    expect(readConfig({ publicUrl: 'https://dash.example' }, {}).publicUrl).toBe('https://dash.example')
+  })
+
   test('the public key is 64 hexadecimal digits', () => {
     expect(refusal({ discord: { publicKey: 'ab' } }).option).toBe('discord.publicKey')
     expect(() => readConfig({ discord: { publicKey: 'aB'.repeat(32) } }, {})).not.toThrow()

@@ -96,3 +96,13 @@ describe('wantsPage', () => {
     expect(ask(method, headers as Record<string, string>)).toBe(wanted)
   })
 })
+
+test.each<[string, boolean]>([
+  ['TEXT/HTML', true],
+  ['text/html;q=0', false],
+  ['text/html; q=0.0, */*', false],
+  ['text/html;q=0.1', true],
+  ['application/json, text/html;q=0.9', true],
+])('Accept: %s asks for a page: %s', (accept, asks) => {
+  expect(wantsPage('GET', (name) => (name === 'accept' ? accept : null))).toBe(asks)
+})

@@ -1,4 +1,4 @@
-// A dashboard's server in forty lines, guarded by requireAuth(). `npm start` runs it against the simulator.
+// A dashboard's server, guarded by requireAuth(). `npm start` runs it against the simulator.
 // Needs DISCORD_CLIENT_ID: bearer tokens have to be issued to this application.
 import { createServer } from 'node:http'
 import { AuthError, defaultHoldfast, requireAuth } from 'holdfast'
@@ -6,7 +6,7 @@ import { renderPage } from './page.js'
 
 const server = createServer(async (request, response) => {
   try {
-    const { pathname } = new URL(request.url ?? '/', 'http://localhost')
+    const [pathname] = (request.url ?? '/').split('?')
     if (pathname === '/healthz') return send(response, 200, 'text/plain', 'ok')
 
     const auth = await requireAuth({ headers: headersOf(request), method: request.method ?? 'GET' })
@@ -40,7 +40,7 @@ function send(response, status, type, body) {
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
 }
 
-// A configuration that cannot be used ends the server here, and not its first request.
+// A variable that cannot be used ends the server here, and not its first request.
 defaultHoldfast()
 
 server.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {

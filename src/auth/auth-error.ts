@@ -12,7 +12,7 @@ import type { AuthRequest } from '../session.ts'
 export class AuthError extends HoldfastError {
   declare readonly code: RefusalCode
   readonly status: 401 | 403 | 429 | 503
-  readonly #now: () => Milliseconds
+  declare private readonly now: () => Milliseconds
 
   constructor(
     code: RefusalCode,
@@ -25,7 +25,8 @@ export class AuthError extends HoldfastError {
   ) {
     super(code, message, details)
     this.status = REFUSAL_STATUS[code]
-    this.#now = details.now
+    // No private field: an error that is thrown again with the wait that is left of it is a copy (withRetryAfter).
+    Object.defineProperty(this, 'now', { value: details.now, enumerable: false })
   }
 
   /**
@@ -34,7 +35,7 @@ export class AuthError extends HoldfastError {
    */
   toResponse(request?: AuthRequest): Response {
     const asPage = request !== undefined && wantsPage(request.method ?? 'GET', (name) => request.headers.get(name))
-    const refusal = writeRefusal(this.code, { retryAfterMs: this.retryAfterMs, now: this.#now(), asPage })
+    const refusal = writeRefusal(this.code, { retryAfterMs: this.retryAfterMs, now: this.now(), asPage })
     return new Response(refusal.body, {
       status: refusal.status,
       headers: refusal.headers.map(([name, value]): [string, string] => [name, value]),

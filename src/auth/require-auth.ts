@@ -1,9 +1,16 @@
 import type { Milliseconds } from '../clock.ts'
-import { ConfigError, DiscordAPIError, DiscordRateLimitError, HoldfastError } from '../errors.ts'
+import {
+  ConfigError,
+  DiscordAPIError,
+  DiscordRateLimitError,
+  DiscordUnavailableError,
+  HoldfastError,
+} from '../errors.ts'
 import type { GuildMembership, GuildMemberships } from '../memberships.ts'
 import { allows, type PermissionName, permissionBit } from '../permissions.ts'
 import type { RefusalCode } from '../refusal.ts'
 import type { AuthRequest, Session, SessionResolver } from '../session.ts'
+import { tokenProblem } from '../token.ts'
 import { AuthError } from './auth-error.ts'
 
 /** What a route asks for. */
@@ -84,7 +91,7 @@ const UNKNOWN_WAIT_MS: Milliseconds = 5_000
 export interface RequireAuth {
   /**
    * Resolves to the user of a request and the guilds they are in, or throws an `AuthError` whose `toResponse()` is ready
-   * to return. Never fails open: whatever goes wrong, the request is refused.
+   * to return. Never fails open: whatever goes wrong, it throws. What the `guild` function throws is passed on as it is.
    *
    * 401 UNAUTHENTICATED: no session, or a token that Discord does not accept. 403 FORBIDDEN: the session is known to lack
    * the scope `guilds`, or the user is not in `guild`, or lacks one of `permissions`. 429 RATE_LIMITED: Discord throttles
@@ -119,7 +126,7 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     if (session.scopes && !(Array.isArray(session.scopes) && session.scopes.includes('guilds')))
       throw refuse('FORBIDDEN', 'the session lacks the scope guilds; sign the user in with it')
     // `{ guild: undefined }` is a route parameter that is missing, not a route without a guild.
-    const guildId = 'guild' in options ? ((await guildOf(request, options, rest)) ?? '') : undefined
+    const guildId = 'guild' in options ? await guildIdOf(request, options, rest) : undefined
     const { memberships, guild } = await findMemberships(session, request, options, guildId, patienceLeftMs)
     const auth: Auth = {
       user,
@@ -144,7 +151,7 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
       throw asAuthError(error, 'the session could not be read')
     }
     if (session === null || session === undefined) throw refuse('UNAUTHENTICATED', 'the request has no session')
-    if (!isText(session.userId) || !isToken(session.accessToken))
+    if (!isText(session.userId) || tokenProblem(session.accessToken))
       throw refuse(
         'UNAUTHENTICATED',
         'the session has no userId, or no accessToken that can be one; check the session resolver',
@@ -205,29 +212,34 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     if (error instanceof DiscordAPIError && error.status === 403)
       return refuse('FORBIDDEN', `${context}: Discord refused; the token may lack a scope`, { cause: error })
     const retryAfterMs = (error instanceof HoldfastError && error.retryAfterMs) || UNKNOWN_WAIT_MS
-    return refuse('SERVICE_UNAVAILABLE', `${context}: Discord cannot be used`, { retryAfterMs, cause: error })
+    const fromDiscord = error instanceof DiscordAPIError || error instanceof DiscordUnavailableError
+    const why = fromDiscord ? 'Discord cannot be used' : 'see the cause'
+    return refuse('SERVICE_UNAVAILABLE', `${context}: ${why}`, { retryAfterMs, cause: error })
   }
 }
 
 const NO_OPTIONS: RequireAuthOptions & MembershipOptions = Object.freeze({})
 const NO_ARGUMENTS: readonly unknown[] = Object.freeze([])
 
-async function guildOf(
+/** The id that `guild` names; '' where it names none, which no guild has. */
+async function guildIdOf(
   request: AuthRequest,
   { guild }: RequireAuthOptions,
   rest: readonly unknown[],
-): Promise<string | null> {
+): Promise<string> {
   const id: unknown = typeof guild === 'function' ? await guild(request, ...rest) : guild
-  return typeof id === 'string' ? id : null
+  return typeof id === 'string' ? id : ''
 }
-
-/** What can be sent as a token at all: visible ASCII, without spaces. */
-const isToken = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,2048}$/.test(value)
 
 const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
 /** All bits that `permissions` asks for; checked before anything is asked of anybody. */
 function neededBits(options: RequireAuthOptions): bigint {
+  if (typeof options !== 'object' || options === null)
+    throw new ConfigError('options', 'requireAuth: the options are not an object')
+  const { maxAgeMs } = options
+  if (maxAgeMs !== undefined && !(typeof maxAgeMs === 'number' && maxAgeMs >= 0))
+    throw new ConfigError('maxAgeMs', 'requireAuth: maxAgeMs must be milliseconds, not negative')
   const { permissions } = options
   if (permissions === undefined) return 0n
   if (!('guild' in options))
@@ -236,5 +248,7 @@ function neededBits(options: RequireAuthOptions): bigint {
       'requireAuth: permissions need a guild to be checked in; give the option guild too',
     )
   const names = typeof permissions === 'string' ? [permissions] : permissions
+  if (!Array.isArray(names))
+    throw new ConfigError('permissions', 'requireAuth: permissions must be a name or a list of names')
   return names.reduce((bits, name) => bits | permissionBit(name), 0n)
 }

@@ -1,6 +1,6 @@
 import { alarm, type Clock, type Milliseconds, turnTime } from '../clock.ts'
 import { abandonable, withDeadline } from '../deadline.ts'
-import { HoldfastError, withRetryAfter } from '../errors.ts'
+import { closedError, HoldfastError, withRetryAfter } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Flight, SingleFlight } from '../single-flight.ts'
 import { type CacheKey, cacheId, keyName, userPrefix } from './cache-key.ts'
@@ -139,7 +139,7 @@ export class GracefulCache {
   close(): void {
     this.#draining = true
     this.#closed = true
-    for (const flight of [...this.#flights.values()]) flight.cancel(closed())
+    for (const flight of [...this.#flights.values()]) flight.cancel(closedError())
   }
 
   stats() {
@@ -315,7 +315,7 @@ export class GracefulCache {
   }
 
   #refuseIfClosed(): void {
-    if (this.#closed) throw closed()
+    if (this.#closed) throw closedError()
   }
 }
 
@@ -323,5 +323,3 @@ function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | null | undefined)?.code
   return typeof code === 'string' ? code : 'UNKNOWN'
 }
-
-const closed = () => new HoldfastError('CLOSED', 'this Holdfast instance was closed; make a new one')

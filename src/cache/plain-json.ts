@@ -24,7 +24,7 @@ function sizeOf(value: unknown, place: string, depth: number): number {
     case 'object':
       break
     default:
-      throw refused(place, `a ${typeof value}`)
+      throw refused(place, value === undefined ? 'undefined' : `a ${typeof value}`)
   }
   if (value === null) return 4
   if (depth >= DEEPEST) throw refused(place, 'nested too deeply, or within itself')
@@ -48,6 +48,6 @@ function sizeOf(value: unknown, place: string, depth: number): number {
 function refused(place: string, what: string): HoldfastError {
   return new HoldfastError(
     'VALUE_NOT_JSON',
-    `a value cannot be cached as it is: ${place === '' ? 'it' : `value${place}`} is ${what}, which JSON would change; give a codec, or return plain data`,
+    `a value cannot be cached as it is: ${place === '' ? 'it' : `value${place.slice(0, 80)}`} is ${what}, which JSON would change; give a codec, or return plain data`,
   )
 }

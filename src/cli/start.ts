@@ -53,27 +53,28 @@ export async function start(words: readonly string[]): Promise<number> {
     DISCORD_GUILD_CACHE_FRESH_MINUTES: String((HOUR_SHARE * lengthMs) / 60_000),
     DISCORD_GUILD_CACHE_STALE_HOURS: String((24 * HOUR_SHARE * lengthMs) / 3_600_000),
   })
-  process.stdout.write(`${compare(plain.outcome, held.outcome)}\n`)
-  if (options.plot !== undefined) {
-    const runs = [
-      { title: 'plain fetch with a Retry-After loop', answers: plain.outcome.answers },
-      { title: 'Holdfast', answers: held.outcome.answers },
-    ]
-    await writeFile(options.plot, plot(runs, PHASES, lengthMs))
-  }
-  if (options.once) {
-    await held.end()
-    return 0
-  }
-  process.stdout.write(`
-The dashboard is still up, with a calm Discord behind it. Ctrl+C ends it.
+  try {
+    process.stdout.write(`${compare(plain.outcome, held.outcome)}\n`)
+    if (options.plot !== undefined) {
+      const runs = [
+        { title: 'plain fetch with a Retry-After loop', answers: plain.outcome.answers },
+        { title: 'Holdfast', answers: held.outcome.answers },
+      ]
+      await writeFile(options.plot, plot(runs, PHASES, lengthMs))
+    }
+    if (options.once) return 0
+    process.stdout.write(`
+The dashboard is still up, with a calm Discord behind it. For a few seconds it may still show older lists: after a
+failure nobody asks again at once. Ctrl+C ends it.
 
   open ${held.dashboard.url}/
   curl -H 'Authorization: Bearer ${held.simulator.users[0]!.accessToken}' ${held.dashboard.url}/api/guilds
 `)
-  await interrupted()
-  await held.end()
-  return 0
+    await interrupted()
+    return 0
+  } finally {
+    await held.end()
+  }
 }
 
 /** Plays the story for one dashboard. */
@@ -95,6 +96,9 @@ async function play(
     DISCORD_CLIENT_ID: simulator.clientId,
     DEMO_TOKEN: simulator.users[0]!.accessToken,
     ...environment,
+  }).catch(async (error) => {
+    await simulator.close()
+    throw error
   })
   const end = async () => {
     await dashboard.stop()
@@ -133,6 +137,7 @@ async function play(
     )
   }
   endPhase()
+  bar.draw(1, 'the last pages', `${errors} errors, ${stale} stale answers`)
   await Promise.all(open)
   bar.end()
   duringOutage.sort((a, b) => a - b)

@@ -26,7 +26,9 @@ export class ProgressBar {
       const width = 28
       const filled = Math.round(Math.min(1, Math.max(0, done)) * width)
       const percent = `${Math.round(done * 100)}`.padStart(3)
-      const line = `${this.#title}  ${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${percent} %  ${stage}: ${details}`
+      const whole = `${this.#title}  ${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${percent} %  ${stage}: ${details}`
+      // A line that wraps would leave its first row behind at every redraw.
+      const line = whole.slice(0, (this.#output.columns || 80) - 1)
       if (line !== this.#drawn) this.#output.write(`\r\u001b[2K${line}`)
       this.#drawn = line
     } else if (stage !== this.#stage) {

@@ -44,6 +44,8 @@ export class Bucket {
   /** The fewest remaining that an answer of this window reported. */
   #reported = Number.POSITIVE_INFINITY
   #windowMs: Milliseconds = 0
+  /** About the longest that answers took lately. */
+  #roundTripMs: Milliseconds = 0
   #heldUntil: Milliseconds = 0
 
   /** Until when a 429 forbids this bucket. */
@@ -82,6 +84,7 @@ export class Bucket {
   /** An answer came. `creditMs` is what may be taken off a wait that is counted from `receivedAt` (see Latency). */
   answered(sent: Sent, news: BucketNews | undefined, receivedAt: Milliseconds, creditMs: Milliseconds): void {
     this.sent.delete(sent)
+    this.#roundTripMs = Math.max(receivedAt - sent.at, this.#roundTripMs * 0.9)
     if (news) this.learn(news, receivedAt, creditMs)
     else this.failed(sent, receivedAt)
   }
@@ -158,6 +161,7 @@ export class Bucket {
       this.#resetAt = from.#resetAt
       this.#reported = from.#reported
       this.#windowMs = from.#windowMs
+      this.#roundTripMs = from.#roundTripMs
     }
     this.#heldUntil = Math.max(this.#heldUntil, from.#heldUntil)
     for (const waiter of from.waiters.filter((waiter) => waiter.call.route.name === routeName)) {
@@ -180,17 +184,18 @@ export class Bucket {
 
   #roll(now: Milliseconds, limit: number): void {
     if (this.#resetAt === undefined || now < this.#resetAt) return
-    // A request that is still under way may arrive only now, and is charged to the new window. One that has been
-    // under way for a whole window arrived long ago or never will.
+    // A request that is still under way may arrive only now, and is charged to the new window. One whose answer is
+    // overdue by a whole window arrived long ago or never will. A leaky bucket's window looks shorter than it is.
+    const overdueMs = Math.max(this.#windowMs, GUESSED_WINDOW_MS) + 2 * this.#roundTripMs
     let carried = 0
     let oldest = now
     for (const sent of this.sent) {
-      if (sent.at <= now - this.#windowMs) continue
+      if (sent.at <= now - overdueMs) continue
       carried++
       if (sent.at < oldest) oldest = sent.at
     }
     this.#reported = Number.POSITIVE_INFINITY
     this.#remaining = Math.max(0, limit - carried)
-    this.#resetAt = this.#remaining > 0 ? undefined : oldest + this.#windowMs
+    this.#resetAt = this.#remaining > 0 ? undefined : oldest + overdueMs
   }
 }

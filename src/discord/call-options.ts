@@ -2,6 +2,7 @@ import type { Call, Method, Priority } from '../call.ts'
 import type { Milliseconds } from '../clock.ts'
 import { HoldfastError } from '../errors.ts'
 import { fingerprint } from '../key-ring.ts'
+import { tokenProblem } from '../token.ts'
 import { checkPath, routeOf } from './route.ts'
 
 /** How a call to Discord is made. Every default is the instance's setting. */
@@ -42,14 +43,19 @@ export interface Rules {
 
 /** The call that the arguments ask for. Throws HoldfastError INVALID_PATH, INVALID_TOKEN or INVALID_OPTION. */
 export function toCall(path: unknown, token: unknown, options: DiscordFetchOptions): Call {
+  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object')
   checkPath(path)
   checkToken(token)
-  const { method = 'GET', tokenType = 'Bearer', principal, priority = 'page', query, body } = options
+  const { method = 'GET', tokenType = 'Bearer', principal, priority = 'page', query, body, signal } = options
   oneOf('method', method, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
   oneOf('tokenType', tokenType, ['Bearer', 'Bot'])
   oneOf('priority', priority, ['login', 'page', 'background'])
   if (principal !== undefined && (typeof principal !== 'string' || principal === ''))
     throw invalidOption('principal', 'a string that is not empty')
+  if (query !== undefined && (typeof query !== 'object' || query === null))
+    throw invalidOption('query', 'an object of strings, numbers and booleans')
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalidOption('signal', 'an AbortSignal')
+  if (body !== undefined && method === 'GET') throw invalidOption('body', 'left out of a GET')
   const tokenId = fingerprint(token)
   return {
     method,
@@ -74,32 +80,20 @@ export function toRules(options: DiscordFetchOptions, defaults: Rules): Rules {
     deadlineMs = Number.POSITIVE_INFINITY,
   } = options
   if (!Number.isInteger(maxRetries) || maxRetries < 0) throw invalidOption('maxRetries', 'a whole number from 0')
-  if (!Number.isFinite(retryDelayMs) || retryDelayMs < 0)
+  if (!isMilliseconds(retryDelayMs) || retryDelayMs === Number.POSITIVE_INFINITY)
     throw invalidOption('retryDelay', 'milliseconds, finite and not negative')
-  if (!(maxWaitMs >= 0)) throw invalidOption('maxWaitMs', 'milliseconds, not negative')
-  if (!(deadlineMs > 0)) throw invalidOption('deadlineMs', 'milliseconds, more than 0')
+  if (!isMilliseconds(maxWaitMs)) throw invalidOption('maxWaitMs', 'milliseconds, not negative')
+  if (!isMilliseconds(deadlineMs) || deadlineMs === 0) throw invalidOption('deadlineMs', 'milliseconds, more than 0')
   oneOf('retryOn', retryOn, ['rate-limit', 'transient'])
   return { maxRetries, retryDelayMs, maxWaitMs: Math.min(maxWaitMs, deadlineMs), retryOn }
 }
 
-const VISIBLE_ASCII = /^[\x21-\x7e]+$/
-const LONGEST_TOKEN = 2048
-
 function checkToken(token: unknown): asserts token is string {
-  const why =
-    typeof token !== 'string'
-      ? 'it is not a string'
-      : token === ''
-        ? 'it is empty'
-        : token.length > LONGEST_TOKEN
-          ? `it is longer than ${LONGEST_TOKEN} characters`
-          : VISIBLE_ASCII.test(token)
-            ? undefined
-            : 'it holds a space, a control character or text that is not ASCII'
-  if (why)
+  const problem = tokenProblem(token)
+  if (problem)
     throw new HoldfastError(
       'INVALID_TOKEN',
-      `the token given to discordFetch was refused: ${why}; give the bare token, without "Bearer"`,
+      `the token given to discordFetch was refused: ${problem}; give the bare token, without "Bearer"`,
     )
 }
 
@@ -117,6 +111,8 @@ function toJson(body: unknown): string {
   } catch {}
   throw invalidOption('body', 'a value that JSON can carry')
 }
+
+const isMilliseconds = (value: unknown) => typeof value === 'number' && value >= 0
 
 function oneOf(option: string, value: unknown, accepted: readonly string[]): void {
   if (!accepted.includes(value as string)) throw invalidOption(option, accepted.map((name) => `'${name}'`).join(' or '))

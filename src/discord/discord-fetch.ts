@@ -3,10 +3,10 @@ import type { Answer, Call } from '../call.ts'
 import type { Clock, Milliseconds } from '../clock.ts'
 import { withDeadline } from '../deadline.ts'
 import {
+  closedError,
   DiscordAPIError,
   DiscordRateLimitError,
   DiscordUnavailableError,
-  HoldfastError,
   type RateLimitScope,
 } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -86,7 +86,7 @@ export class DiscordClient {
     const rules = toRules(options, this.#options)
     const { signal, deadlineMs } = options
     if (signal?.aborted) throw signal.reason
-    if (this.#closing.signal.aborted) throw closed()
+    if (this.#closing.signal.aborted) throw closedError()
     if (call.method !== 'GET') {
       const progress = { attempts: 0 }
       return this.#within(options, call, progress, (signal) => this.#run(call, rules, progress, signal))
@@ -128,7 +128,7 @@ export class DiscordClient {
   /** Ends what is under way with HoldfastError CLOSED, and the connections. Idempotent. */
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
-    const reason = closed()
+    const reason = closedError()
     this.#closing.abort(reason)
     for (const flight of this.#flights.values()) flight.cancel(reason)
     await this.#transport.close()
@@ -300,5 +300,3 @@ function rateLimitMessage(call: Call, scope: RateLimitScope, waitMs: Millisecond
   }[scope]
   return `${call.route.name}: Discord rate-limits ${about}; try again in ${Math.ceil(waitMs / 1000)} s`
 }
-
-const closed = () => new HoldfastError('CLOSED', 'this Holdfast instance was closed; make a new one')

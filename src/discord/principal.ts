@@ -79,7 +79,7 @@ export class Principal {
     })
   }
 
-  /** How long a 429 has forbidden this call, and what it was about; undefined if none has. */
+  /** How much longer a 429 forbids this call, and what it was about; undefined if none does. */
   heldFor(call: Pick<Call, 'route'>): { readonly ms: Milliseconds; readonly scope: 'user' | 'global' } | undefined {
     const now = this.#shared.clock.monotonic()
     const globalMs = this.#global.heldUntil - now

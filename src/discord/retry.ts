@@ -9,7 +9,7 @@ export type Verdict =
   | { readonly kind: 'success' }
   /** Discord itself refused, in its own JSON. */
   | { readonly kind: 'refused'; readonly discordCode: number | undefined }
-  /** A 4xx that somebody between us and Discord wrote: a proxy, a block page. */
+  /** A 3xx or 4xx that is not Discord's own: a redirect, a proxy, a block page. */
   | { readonly kind: 'foreign' }
   | { readonly kind: 'trouble'; readonly waitMs: Milliseconds | undefined }
   | RateLimited
@@ -60,14 +60,18 @@ function rateLimited(answer: Answer, body: Body | undefined, route: Route, now: 
   return { ...details, pause: 'bucket', scope: 'user' }
 }
 
+/** No bucket's window is known to be longer; a header that says so locks a user out no longer than this before it is tried. */
+const LONGEST_WINDOW_MS: Milliseconds = 60 * 60 * 1000
+
 /** What the answer says about its bucket, or undefined where it does not say all of it. */
 export function bucketNews(answer: Answer): BucketNews | undefined {
   const limit = number(answer.headers['x-ratelimit-limit'])
   const remaining = number(answer.headers['x-ratelimit-remaining'])
   // Not X-RateLimit-Reset: it is a time on Discord's clock, and ours may differ.
   const resetAfterMs = secondsToWait(number(answer.headers['x-ratelimit-reset-after']))
-  if (limit === undefined || remaining === undefined || resetAfterMs === undefined) return undefined
-  return { limit, remaining, resetAfterMs }
+  // A limit of 0 would let nothing through for ever, and is none.
+  if (!limit || remaining === undefined || resetAfterMs === undefined) return undefined
+  return { limit, remaining, resetAfterMs: Math.min(resetAfterMs, LONGEST_WINDOW_MS) }
 }
 
 /** Whether the request can be sent again without doing something twice (RFC 9110, section 9.2.2). */

@@ -5,8 +5,8 @@ import { type DiscordUnavailableCode, DiscordUnavailableError } from '../errors.
 
 /** A longer body is not one of Discord's answers: 200 guilds are 60 kB, a page of members 500 kB. */
 export const LARGEST_BODY_BYTES = 8 * 1024 * 1024
-/** Enough for every use seen, and a bound where Discord accepts connections and never answers. */
-const CONNECTIONS = 256
+/** A bound where Discord accepts connections and never answers: with all of them waiting, further calls wait for one. */
+const CONNECTIONS = 1024
 
 export interface TransportOptions {
   readonly baseUrl: URL
@@ -82,7 +82,7 @@ export class Transport {
       const dueBefore = this.#clock.monotonic() - this.#timeoutMs
       for (const exchange of [...this.#underWay]) {
         if (exchange.startedAt > dueBefore) break
-        exchange.fail('DISCORD_TIMEOUT', `Discord did not answer within ${this.#timeoutMs} ms`)
+        exchange.timeOut(this.#timeoutMs)
       }
       this.#watch()
     })
@@ -138,13 +138,20 @@ class Exchange implements Dispatcher.DispatchHandler {
     signal.addEventListener('abort', this.#abort, { once: true })
   }
 
+  timeOut(afterMs: Milliseconds): void {
+    if (this.#controller) this.fail('DISCORD_TIMEOUT', `Discord did not answer within ${afterMs} ms`)
+    else
+      this.fail('DISCORD_TIMEOUT', `no connection to Discord was to be had within ${afterMs} ms, and nothing was sent`)
+  }
+
   /** Ends the exchange with an error of ours, and the connection with it. */
   fail(code: DiscordUnavailableCode, message: string, cause?: unknown): void {
     this.#end(() =>
       this.#reject(
         new DiscordUnavailableError(code, `${this.#call.route.name}: ${message}`, {
           route: this.#call.route.name,
-          attempts: this.#attempt,
+          // Without a connection it was not sent this time.
+          attempts: this.#controller ? this.#attempt : this.#attempt - 1,
           cause,
         }),
       ),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { AuthError } from '../../src/auth/auth-error.ts'
-import { HoldfastError } from '../../src/errors.ts'
+import { HoldfastError, withRetryAfter } from '../../src/errors.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 const CODES = [
@@ -93,4 +93,12 @@ describe('an AuthError', () => {
     const refused = error('FORBIDDEN')
     expect(await refused.toResponse().text()).toBe(await refused.toResponse().text())
   })
+})
+
+test('an AuthError that is thrown again with the wait that is left still answers', async () => {
+  const first = new AuthError('SERVICE_UNAVAILABLE', 'down', { retryAfterMs: 9_000, now: () => 0 })
+  const again = withRetryAfter(first, 4_000)
+  expect(again).not.toBe(first)
+  expect(again.toResponse().headers.get('retry-after')).toBe('4')
+  expect(Object.keys(again)).not.toContain('now')
 })

@@ -620,3 +620,17 @@ describe('withAuth', () => {
     expect(await refusal(holdfast.withAuth(handler)(request()))).toMatchObject({ status: 401 })
   })
 })
+
+test.each<[string, object | null]>([
+  ['maxAgeMs that is text', { maxAgeMs: '5' }],
+  ['maxAgeMs that is negative', { maxAgeMs: -1 }],
+  ['maxAgeMs that is not a number', { maxAgeMs: Number.NaN }],
+  ['permissions that are null', { guild: '1', permissions: null }],
+  ['permissions that are a number', { guild: '1', permissions: 8 }],
+  ['no options object', null],
+])('%s is a ConfigError, and no 503 for ever', async (_, options) => {
+  const { holdfast } = setUp()
+  await expect(holdfast.requireAuth(new Request('https://app.test/'), options as never)).rejects.toBeInstanceOf(
+    ConfigError,
+  )
+})

@@ -133,6 +133,19 @@ describe('input that cannot be used is refused at once, with nothing sent', () =
     expect(error.message).toContain(`option ${option} must be `)
   })
 
+  test.each<[string, object]>([
+    ['maxWaitMs as text', { maxWaitMs: '10' }],
+    ['maxWaitMs null', { maxWaitMs: null }],
+    ['deadlineMs as text', { deadlineMs: '50' }],
+    ['deadlineMs 0', { deadlineMs: 0 }],
+    ['an endless retryDelay', { retryDelay: Number.POSITIVE_INFINITY }],
+    ['a query that is text', { query: 'a=b' }],
+    ['a signal that is none', { signal: {} }],
+    ['a body in a GET', { body: {} }],
+  ])('%s', async (_, options) => {
+    expect((await refused(ME, 'abc', options as never)).code).toBe('INVALID_OPTION')
+  })
+
   test('a body that goes in circles', async () => {
     const body: Record<string, unknown> = {}
     body.self = body

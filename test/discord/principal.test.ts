@@ -383,6 +383,17 @@ describe('against a Discord that counts', () => {
     )
   }, 60_000)
 
+  test('a leaky bucket whose first answer makes its window look short is not overrun while answers are under way', async () => {
+    const played = await play({
+      server: leakyBucket(3, 200),
+      calls: Array(6).fill(0),
+      wayMs: () => [0, 68],
+      endMs: 8_000,
+    })
+    expect(played.refused).toBe(0)
+    expect(played.done).toHaveLength(6)
+  })
+
   test('with round trips that vary and answers out of order every call still ends, nobody starves, and 429s are few', async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -260,3 +260,14 @@ test('only GET, PUT and DELETE can be sent twice, and only 500, 502, 503 and 504
   ])
   expect([500, 501, 502, 503, 504, 520, 429, 408].filter(isTransient)).toEqual([500, 502, 503, 504])
 })
+
+test.each([
+  ['a limit of 0 lets nothing through, and is no news', { 'x-ratelimit-limit': '0' }, undefined],
+  [
+    'a window of thirty years is taken for an hour',
+    { 'x-ratelimit-reset-after': '1000000000' },
+    { limit: 1, remaining: 0, resetAfterMs: 3_600_000 },
+  ],
+])('%s', (_, headers, news) => {
+  expect(bucketNews(answer(200, [], { ...HEADERS, ...headers }))).toEqual(news)
+})
