@@ -47,7 +47,7 @@ export async function start(words: readonly string[]): Promise<number> {
   process.stdout.write(
     `${visits.length} page views by ${options.users} users in ${options.seconds} s (an hour is ${(HOUR_SHARE * options.seconds).toFixed(0)} s), twice. Seed ${options.seed}, no token needed.\n\n`,
   )
-  const plain = await play('plain.js', 'plain fetch + Retry-After', visits, options, {})
+  const plain = await play('plain.js', 'plain fetch', visits, options, {})
   await plain.end()
   const held = await play('server.js', 'Holdfast', visits, options, {
     DISCORD_GUILD_CACHE_FRESH_MINUTES: String((HOUR_SHARE * lengthMs) / 60_000),
@@ -104,7 +104,7 @@ async function play(
     await dashboard.stop()
     await simulator.close()
   }
-  const bar = new ProgressBar(process.stderr, title.padEnd(26))
+  const bar = new ProgressBar(process.stderr, title.padEnd(11))
   const lengthMs = options.seconds * 1000
   const began = systemClock.monotonic()
   const answers: Answered[] = []
@@ -123,7 +123,7 @@ async function play(
       phase = next
       endPhase = phase.begin(simulator, lengthMs * phase.share)
     }
-    bar.draw(visit.atMs / lengthMs, phase.name, `${errors} errors, ${stale} stale answers`)
+    bar.draw(visit.atMs / lengthMs, phase.name, `${errors} errors, ${stale} stale`)
     const { outage } = phase
     const token = simulator.users[visit.user]!.accessToken
     open.push(
@@ -137,7 +137,7 @@ async function play(
     )
   }
   endPhase()
-  bar.draw(1, 'the last pages', `${errors} errors, ${stale} stale answers`)
+  bar.draw(1, 'the last pages', `${errors} errors, ${stale} stale`)
   await Promise.all(open)
   bar.end()
   duringOutage.sort((a, b) => a - b)

@@ -23,7 +23,7 @@ export class ProgressBar {
 
   draw(done: number, stage: string, details: string): void {
     if (this.#output.isTTY) {
-      const width = 28
+      const width = 20
       const filled = Math.round(Math.min(1, Math.max(0, done)) * width)
       const percent = `${Math.round(done * 100)}`.padStart(3)
       const whole = `${this.#title}  ${'█'.repeat(filled)}${'░'.repeat(width - filled)} ${percent} %  ${stage}: ${details}`

@@ -50,6 +50,12 @@ describe('a progress bar', () => {
     expect(log.written).toEqual(['Holdfast  calm\n', 'Holdfast  ban\n'])
   })
 
+  test('never wraps: what does not fit the width of the terminal is cut', () => {
+    const terminal = output(true)
+    new ProgressBar(terminal, 'Holdfast').draw(0.5, 'ban', 'x'.repeat(200))
+    expect(terminal.written[0]!.replace('\r\u001b[2K', '')).toHaveLength(79)
+  })
+
   test('redraws its line on a terminal, only when it changed, and clears it at the end', () => {
     const terminal = output(true)
     const bar = new ProgressBar(terminal, 'Holdfast')
@@ -60,9 +66,9 @@ describe('a progress bar', () => {
     bar.end()
     const [half, over, under, cleared] = terminal.written
     expect(terminal.written).toHaveLength(4)
-    expect(half).toBe(`\r\u001b[2KHoldfast  ${'█'.repeat(14)}${'░'.repeat(14)}  50 %  ban: 2 errors`)
-    expect(over).toContain('█'.repeat(28))
-    expect(under).toContain('░'.repeat(28))
+    expect(half).toBe(`\r\u001b[2KHoldfast  ${'█'.repeat(10)}${'░'.repeat(10)}  50 %  ban: 2 errors`)
+    expect(over).toContain('█'.repeat(20))
+    expect(under).toContain('░'.repeat(20))
     expect(cleared).toBe('\r\u001b[2K')
   })
 })
