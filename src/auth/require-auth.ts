@@ -174,7 +174,7 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     try {
       const asked: MembershipOptions = { patienceMs: Math.max(0, patienceLeftMs) }
       if (options.live) asked.live = true
-      else if (maxAgeMs !== undefined) asked.maxAgeMs = maxAgeMs
+      if (maxAgeMs !== undefined) asked.maxAgeMs = maxAgeMs
       const memberships = await needs.memberships(session, asked)
       return { memberships, guild: guildId ? memberships.guilds.get(guildId) : undefined }
     } catch (error) {

@@ -146,7 +146,8 @@ export class GracefulCache {
     return { fresh: this.#fresh, ...this.#counts, entries: this.#memory.entries, bytes: this.#memory.bytes }
   }
 
-  async #find<T>(key: CacheKey, id: string, entry: Entry | undefined, options: CacheOptions<T>): Promise<Cached<T>> {
+  /** What is not the simplest of hits. Not async: `get` turns what is thrown here into a rejection. */
+  #find<T>(key: CacheKey, id: string, entry: Entry | undefined, options: CacheOptions<T>): Promise<Cached<T>> {
     this.#refuseIfClosed()
     checkTimes(options)
     if (options.signal?.aborted) throw options.signal.reason

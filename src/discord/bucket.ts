@@ -89,6 +89,7 @@ export class Bucket {
     else this.failed(sent, receivedAt)
   }
 
+  /** Takes in what an answer says; of several, what the one made last says counts. Parameters as in `answered`. */
   learn(news: BucketNews, receivedAt: Milliseconds, creditMs: Milliseconds): void {
     const known = this.#limit !== undefined
     const limit = Math.max(1, news.limit)

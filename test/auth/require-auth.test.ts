@@ -486,6 +486,15 @@ describe('live', () => {
   const GUILD = '/guilds/1'
   const MEMBER = '/guilds/1/members/1001'
 
+  test('with a maxAgeMs below five seconds keeps to the shorter of the two', async () => {
+    const { holdfast, clock, calls } = annInGuild1()
+    await holdfast.requireAuth(request())
+    await clock.advance(2_000)
+    expect(await holdfast.requireAuth(request(), { live: true })).toMatchObject({ source: 'memory' })
+    expect(await holdfast.requireAuth(request(), { live: true, maxAgeMs: 1_000 })).toMatchObject({ source: 'load' })
+    expect(calls).toHaveLength(2)
+  })
+
   test('accepts a list fetched less than 5 s ago, and fetches an older one', async () => {
     const { holdfast, clock, calls } = annInGuild1()
     await holdfast.requireAuth(request())
