@@ -39,6 +39,10 @@ export interface HoldfastOptions {
     /** Default: a quarter of the heap limit. */
     maxBytes?: number
   }
+  /** A `redis://` or `rediss://` URL, or more. Shares the cache, holds and budgets between processes. Needs `secret`. */
+  redis?: string | RedisOptions
+  /** At least 32 bytes each, the newest first. Seals and names what is kept outside the process. */
+  secret?: string | readonly string[]
   /** Who is signed in. Default: `Authorization: Bearer` with a token issued to `clientId`. */
   session?: SessionResolver
   /** Where users reach this app, for example `https://dash.example`. Also tells Discord whom to write to. */
@@ -47,6 +51,28 @@ export interface HoldfastOptions {
   clock?: Clock
   /** From 0 to below 1. Default Math.random; used for jitter only. */
   random?: () => number
+}
+
+/** Where Redis (or Valkey) is, and how long it may take. */
+export type RedisOptions = (
+  | { /** `redis://` or `rediss://`, with user and password where it has them. */ url: string }
+  | { /** URLs of some nodes of a cluster; the others are found through them. */ cluster: readonly string[] }
+) & {
+  /** Keeps applications that share a Redis apart: letters, digits, `_`, `.` and `-`. Default `main`. */
+  namespace?: string
+  /** How long a read may take before Redis counts as away. Default 100. */
+  readTimeoutMs?: Milliseconds
+  /** The same for writes, none of which anybody waits for. Default 500. */
+  writeTimeoutMs?: Milliseconds
+}
+
+/** Checked `RedisOptions`. */
+export interface RedisConfig {
+  readonly urls: readonly string[]
+  readonly cluster: boolean
+  readonly namespace: string
+  readonly readTimeoutMs: Milliseconds
+  readonly writeTimeoutMs: Milliseconds
 }
 
 /** The checked configuration of an instance. */
@@ -65,6 +91,9 @@ export interface Config {
   readonly loadTimeoutMs: Milliseconds
   readonly maxEntries: number
   readonly maxBytes: number
+  readonly redis: RedisConfig | undefined
+  /** The newest first; empty where nothing needs one. */
+  readonly secrets: readonly string[]
   readonly publicUrl: string | undefined
   readonly session: SessionResolver | undefined
   readonly logger: Logger | undefined
@@ -130,6 +159,8 @@ export const NUMBERS = {
   },
   'cache.patienceMs': { unitName: 'milliseconds', min: 0, max: HOUR, fallback: 500 },
   'cache.loadTimeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 30_000 },
+  'redis.readTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 100 },
+  'redis.writeTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 500 },
   'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },
   'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
 } as const satisfies Record<string, NumberSetting>
@@ -171,7 +202,11 @@ export const TEXTS = {
 } as const satisfies Record<string, TextSetting>
 
 /** Variables of rooms that this version does not have yet: set, they would promise what nobody keeps. */
-export const NOT_YET = ['REDIS_URL', 'DATABASE_URL'] as const
+export const NOT_YET = ['DATABASE_URL'] as const
+
+/** Fewer bytes than a key of AES-256 has could be guessed. */
+const SECRET_BYTES = 32
+const SECRET_ACCEPTED = `at least ${SECRET_BYTES} bytes, for example of \`openssl rand -base64 32\``
 
 export const DISCORD_API = 'https://discord.com/api/v10'
 
@@ -183,15 +218,10 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     throw new ConfigError('options', 'createHoldfast takes an object of options')
   for (const variable of NOT_YET) {
     if (environment[variable] !== undefined)
-      throw new ConfigError(variable, `${variable} is set, but this version keeps everything in memory; unset it`)
+      throw new ConfigError(variable, `${variable} is set, but this version has no ledger; unset it`)
   }
-  for (const option of ['redis', 'database'] as const) {
-    if ((options as Record<string, unknown>)[option] !== undefined)
-      throw new ConfigError(
-        option,
-        `option ${option} is given, but this version keeps everything in memory; leave it out`,
-      )
-  }
+  if ((options as Record<string, unknown>).database !== undefined)
+    throw new ConfigError('database', 'option database is given, but this version has no ledger; leave it out')
   const number = (name: keyof typeof NUMBERS) => readNumber(name, given(options, name), environment)
   const text = (name: keyof typeof TEXTS) => readText(name, given(options, name), environment)
   const freshMs = number('cache.freshMs')
@@ -205,6 +235,14 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
   text('discord.clientSecret')
   text('discord.publicKey')
   const publicUrl = text('publicUrl')
+  const redis = readRedis(options.redis, environment)
+  const secrets = readSecrets(options.secret, environment)
+  if (redis && secrets.length === 0)
+    throw new ConfigError(
+      'secret',
+      `with Redis a secret is needed, which seals what is kept there: set HOLDFAST_SECRET or option secret; ${SECRET_ACCEPTED}`,
+    )
+  if (redis) throw new ConfigError('redis', 'Redis is configured, but this version keeps everything in memory')
   return {
     baseUrl: httpUrl('discord.baseUrl', text('discord.baseUrl') ?? DISCORD_API),
     maxRetries: number('discord.maxRetries'),
@@ -220,6 +258,8 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     loadTimeoutMs: number('cache.loadTimeoutMs'),
     maxEntries: number('cache.maxEntries'),
     maxBytes: number('cache.maxBytes') || Math.floor(getHeapStatistics().heap_size_limit / 4),
+    redis,
+    secrets,
     // As the URL parser writes it: what was given may hold characters that no header can.
     publicUrl: publicUrl === undefined ? undefined : httpUrl('publicUrl', publicUrl).href.replace(/\/$/, ''),
     session: functionOr('session', options.session),
@@ -227,6 +267,75 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     clock: options.clock ?? systemClock,
     random: functionOr('random', options.random) ?? Math.random,
   }
+}
+
+/** Checks option `redis` or REDIS_URL; undefined where neither is given. Throws ConfigError; never shows a URL, which may hold a password. */
+export function readRedis(
+  option: string | RedisOptions | undefined,
+  environment: Environment = process.env,
+): RedisConfig | undefined {
+  const given = option ?? environment.REDIS_URL
+  if (given === undefined) return undefined
+  const source = option === undefined ? 'REDIS_URL' : 'redis'
+  const options: Record<string, unknown> = typeof given === 'string' ? { url: given } : { ...given }
+  if (typeof given !== 'string' && (typeof given !== 'object' || given === null))
+    throw refused('redis', given, 'a URL, or an object with url or cluster', false)
+  const cluster = options.cluster !== undefined
+  if (cluster && options.url !== undefined)
+    throw new ConfigError('redis', 'option redis has both url and cluster; give one of them')
+  const urls = cluster ? options.cluster : [options.url]
+  if (!Array.isArray(urls) || urls.length === 0 || !urls.every(isRedisUrl))
+    throw refused(
+      cluster ? 'redis.cluster' : source === 'redis' && typeof given !== 'string' ? 'redis.url' : source,
+      urls,
+      cluster ? 'a list of redis:// or rediss:// URLs' : 'a redis:// or rediss:// URL',
+      true,
+    )
+  const { namespace = 'main' } = options
+  if (typeof namespace !== 'string' || !/^[\w.-]{1,64}$/.test(namespace))
+    throw refused('redis.namespace', namespace, '1 to 64 letters, digits, "_", "." and "-"', false)
+  return {
+    urls: urls.map((url: string) => url.trim()),
+    cluster,
+    namespace,
+    readTimeoutMs: readNumber('redis.readTimeoutMs', options.readTimeoutMs, environment),
+    writeTimeoutMs: readNumber('redis.writeTimeoutMs', options.writeTimeoutMs, environment),
+  }
+}
+
+function isRedisUrl(url: unknown): boolean {
+  if (typeof url !== 'string' || !URL.canParse(url.trim())) return false
+  const { protocol, hostname } = new URL(url.trim())
+  return /^rediss?:$/.test(protocol) && hostname !== ''
+}
+
+/** Checks option `secret`, or HOLDFAST_SECRET and HOLDFAST_SECRET_PREVIOUS; empty where none is given. Throws ConfigError; never shows one. */
+export function readSecrets(
+  option: string | readonly string[] | undefined,
+  environment: Environment = process.env,
+): readonly string[] {
+  const { HOLDFAST_SECRET: current, HOLDFAST_SECRET_PREVIOUS: previous } = environment
+  if (option === undefined && previous !== undefined && current === undefined)
+    throw new ConfigError(
+      'HOLDFAST_SECRET',
+      'HOLDFAST_SECRET_PREVIOUS is set and HOLDFAST_SECRET is not; the newest secret goes there',
+    )
+  const named: Array<readonly [name: string, secret: unknown]> =
+    option === undefined
+      ? [
+          ['HOLDFAST_SECRET', current],
+          ['HOLDFAST_SECRET_PREVIOUS', previous],
+        ]
+      : (Array.isArray(option) ? option : [option]).map((secret) => ['secret', secret])
+  if (option !== undefined && named.length === 0) throw refused('secret', option, SECRET_ACCEPTED, true)
+  const secrets: string[] = []
+  for (const [name, secret] of named) {
+    if (secret === undefined && option === undefined) continue
+    if (typeof secret !== 'string' || Buffer.byteLength(secret.trim()) < SECRET_BYTES)
+      throw refused(name, secret, SECRET_ACCEPTED, true)
+    secrets.push(secret.trim())
+  }
+  return secrets
 }
 
 function given(options: HoldfastOptions, name: string): unknown {

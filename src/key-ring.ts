@@ -1,4 +1,5 @@
-import { hash } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
 
 /**
  * A name for a token that is not the token: SHA-256, base64url. Tokens are long and random, so the bare hash tells
@@ -6,4 +7,123 @@ import { hash } from 'node:crypto'
  */
 export function fingerprint(token: string): string {
   return hash('sha256', token, 'base64url')
+}
+
+const CIPHER = 'aes-256-gcm'
+/** First byte of everything sealed: the layout below. */
+const LAYOUT = 1
+const ID_BYTES = 4
+const SALT_BYTES = 16
+const NONCE_BYTES = 12
+const TAG_BYTES = 16
+const SALT_AT = 1 + ID_BYTES
+const NONCE_AT = SALT_AT + SALT_BYTES
+const TEXT_AT = NONCE_AT + NONCE_BYTES
+/** Keys that others sealed with, derived once each. Whoever writes rubbish salts costs 10 µs apiece and no memory. */
+const DERIVED_KEYS = 1_000
+
+interface Secret {
+  readonly id: Buffer
+  readonly material: Buffer
+}
+
+/**
+ * Seals and opens texts under a list of secrets, the newest first: AES-256-GCM, with keys derived by HKDF (RFC 5869).
+ * Every ring derives a key of its own from the newest secret and a random salt, and counts its nonces, so that no nonce
+ * is ever used twice however many processes seal however much.
+ *
+ * Layout: 1, id of the secret (4 bytes), salt (16), nonce (12), ciphertext, tag (16).
+ */
+export class KeyRing {
+  readonly #secrets: readonly Secret[]
+  readonly #salt = randomBytes(SALT_BYTES)
+  readonly #key: Buffer
+  readonly #nonce = Buffer.alloc(NONCE_BYTES)
+  #sealed = 0
+  readonly #derived = new LRUCache<string, Buffer>({ max: DERIVED_KEYS })
+
+  /** At least one secret, each of 32 bytes or more (`config.ts` checks that). */
+  constructor(secrets: readonly string[]) {
+    this.#secrets = secrets.map((secret) => {
+      const material = derive(Buffer.from(secret), Buffer.alloc(0), 'holdfast secret')
+      return { material, id: derive(material, Buffer.alloc(0), 'holdfast id').subarray(0, ID_BYTES) }
+    })
+    if (!this.#secrets[0]) throw new RangeError('a key ring needs a secret')
+    this.#key = derive(this.#secrets[0].material, this.#salt, 'holdfast seal')
+  }
+
+  /** A ring that nobody else has: what it seals and names ends with the process. */
+  static ephemeral(): KeyRing {
+    return new KeyRing([randomBytes(32).toString('base64url')])
+  }
+
+  /** Seals `text` for one place: `context` (the full key it is stored under, its version) must be given again to open it. */
+  seal(text: string, context: string): Buffer {
+    this.#nonce.writeUIntBE(++this.#sealed, NONCE_BYTES - 6, 6)
+    const cipher = createCipheriv(CIPHER, this.#key, this.#nonce)
+    cipher.setAAD(Buffer.from(context))
+    const body = cipher.update(text, 'utf8')
+    cipher.final()
+    return Buffer.concat([Buffer.of(LAYOUT), this.#secrets[0]!.id, this.#salt, this.#nonce, body, cipher.getAuthTag()])
+  }
+
+  /** The text, or undefined where it was cut, edited, sealed for another place or under a secret that is not in the ring. */
+  open(sealed: Buffer, context: string): string | undefined {
+    if (sealed.length < TEXT_AT + TAG_BYTES || sealed[0] !== LAYOUT) return undefined
+    const key = this.#keyOf(sealed)
+    if (!key) return undefined
+    const end = sealed.length - TAG_BYTES
+    const decipher = createDecipheriv(CIPHER, key, sealed.subarray(NONCE_AT, TEXT_AT), { authTagLength: TAG_BYTES })
+    decipher.setAAD(Buffer.from(context))
+    decipher.setAuthTag(sealed.subarray(end))
+    const text = decipher.update(sealed.subarray(TEXT_AT, end), undefined, 'utf8')
+    try {
+      return text + decipher.final('utf8')
+    } catch {
+      return undefined
+    }
+  }
+
+  /** Whether it was sealed under the newest secret; what was not is worth sealing anew. */
+  isCurrent(sealed: Buffer): boolean {
+    return sealed.length > SALT_AT && sealed.subarray(1, SALT_AT).equals(this.#secrets[0]!.id)
+  }
+
+  /**
+   * A first naming key, from the oldest secret. Whoever names things in a store keeps it there, sealed, so that names
+   * outlive the secret that they began with.
+   */
+  namingKey(): string {
+    return derive(this.#secrets.at(-1)!.material, Buffer.alloc(0), 'holdfast names').toString('base64url')
+  }
+
+  #keyOf(sealed: Buffer): Buffer | undefined {
+    const saltedId = sealed.toString('latin1', 1, NONCE_AT)
+    const known = this.#derived.get(saltedId)
+    if (known) return known
+    const id = sealed.subarray(1, SALT_AT)
+    const secret = this.#secrets.find((candidate) => timingSafeEqual(candidate.id, id))
+    if (!secret) return undefined
+    const key = derive(secret.material, sealed.subarray(SALT_AT, NONCE_AT), 'holdfast seal')
+    this.#derived.set(saltedId, key)
+    return key
+  }
+}
+
+/** Names for what must not be read in a store, log or event: HMAC-SHA256 under a naming key, 128 bits of it, base64url. */
+export class Names {
+  readonly #key: string
+
+  constructor(namingKey: string) {
+    this.#key = namingKey
+  }
+
+  /** The same text has different names for different purposes (`'user'`, `'ip'`), so that nobody can join what belongs apart. */
+  of(purpose: string, text: string): string {
+    return createHmac('sha256', this.#key).update(`${purpose}\0${text}`).digest('base64url').slice(0, 22)
+  }
+}
+
+function derive(material: Uint8Array, salt: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', material, salt, purpose, 32))
 }

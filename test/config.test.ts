@@ -1,7 +1,7 @@
 import { getHeapStatistics } from 'node:v8'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../src/clock.ts'
-import { type HoldfastOptions, NUMBERS, readConfig, TEXTS } from '../src/config.ts'
+import { type HoldfastOptions, NUMBERS, readConfig, readRedis, readSecrets, TEXTS } from '../src/config.ts'
 import { ConfigError } from '../src/errors.ts'
 
 const refusal = (options: unknown, environment: Record<string, string> = {}): ConfigError => {
@@ -33,6 +33,8 @@ describe('readConfig', () => {
       loadTimeoutMs: 30_000,
       maxEntries: 100_000,
       maxBytes: Math.floor(getHeapStatistics().heap_size_limit / 4),
+      redis: undefined,
+      secrets: [],
       publicUrl: undefined,
       session: undefined,
       clock: systemClock,
@@ -97,6 +99,8 @@ describe('readConfig', () => {
   })
 
   for (const [name, setting] of Object.entries(NUMBERS)) {
+    // Looked at only where Redis is given: see "where Redis is".
+    if (name.startsWith('redis.')) continue
     test.each([
       ['-1', setting.min - 1],
       ['too much', setting.max + 1_000_000],
@@ -177,12 +181,9 @@ describe('readConfig', () => {
     expect(() => readConfig({ discord: { publicKey: 'aB'.repeat(32) } }, {})).not.toThrow()
   })
 
-  test.each(['REDIS_URL', 'DATABASE_URL'])('%s is refused while nothing keeps what it promises', (variable) => {
-    expect(refusal({}, { [variable]: 'x://y' }).option).toBe(variable)
-  })
-
-  test.each(['redis', 'database'])('option %s is refused while nothing keeps what it promises', (option) => {
-    expect(refusal({ [option]: 'x://y' }).option).toBe(option)
+  test('DATABASE_URL and option database are refused while nothing keeps what they promise', () => {
+    expect(refusal({}, { DATABASE_URL: 'x://y' }).option).toBe('DATABASE_URL')
+    expect(refusal({ database: 'x://y' }).option).toBe('database')
   })
 
   test.each([null, 5, 'text', true])('%j is no set of options', (options) => {
@@ -197,5 +198,102 @@ describe('readConfig', () => {
     expect(refusal({ discord: { retryOn: 'always' } }).message).toContain('rate-limit or transient')
     expect(refusal({ session: 'cookie' }).option).toBe('session')
     expect(refusal({ random: 4 }).option).toBe('random')
+  })
+})
+
+describe('where Redis is', () => {
+  const refused = (option: unknown, environment = {}) => {
+    try {
+      readRedis(option as string, environment)
+    } catch (error) {
+      return error as ConfigError
+    }
+    throw new Error('it was accepted')
+  }
+
+  test('comes from the option, else from REDIS_URL, else there is none', () => {
+    expect(readRedis(undefined, {})).toBeUndefined()
+    expect(readRedis(undefined, { REDIS_URL: 'redis://a:1' })).toEqual({
+      urls: ['redis://a:1'],
+      cluster: false,
+      namespace: 'main',
+      readTimeoutMs: 100,
+      writeTimeoutMs: 500,
+    })
+    expect(readRedis('rediss://b', { REDIS_URL: 'redis://a:1' })?.urls).toEqual(['rediss://b'])
+    const cluster = ['redis://a:1', 'redis://a:2']
+    expect(readRedis({ cluster, namespace: 'blue', readTimeoutMs: 50, writeTimeoutMs: 60 }, {})).toEqual({
+      urls: cluster,
+      cluster: true,
+      namespace: 'blue',
+      readTimeoutMs: 50,
+      writeTimeoutMs: 60,
+    })
+  })
+
+  test.each([
+    ['', 'redis'],
+    ['http://a', 'redis'],
+    ['redis://', 'redis'],
+    [5, 'redis'],
+    [null, 'redis'],
+    [{}, 'redis.url'],
+    [{ url: 'a:1' }, 'redis.url'],
+    [{ cluster: [] }, 'redis.cluster'],
+    [{ cluster: 'redis://a' }, 'redis.cluster'],
+    [{ cluster: ['redis://a', 7] }, 'redis.cluster'],
+    [{ url: 'redis://a', cluster: ['redis://a'] }, 'redis'],
+    [{ url: 'redis://a', namespace: 'a b' }, 'redis.namespace'],
+    [{ url: 'redis://a', namespace: '{a}' }, 'redis.namespace'],
+    [{ url: 'redis://a', readTimeoutMs: 0 }, 'redis.readTimeoutMs'],
+    [{ url: 'redis://a', writeTimeoutMs: '5' }, 'redis.writeTimeoutMs'],
+  ])('%j is refused, and %s is named', (option, name) => {
+    if (option === null) return expect(readRedis(option as never, {})).toBeUndefined()
+    expect(refused(option).option).toBe(name)
+  })
+
+  test('no refusal shows a password', () => {
+    for (const option of ['http://user:hunter2@a', { url: 'http://user:hunter2@a' }, { cluster: ['x:hunter2@a'] }])
+      expect(refused(option).message).not.toContain('hunter2')
+    expect(refused(undefined, { REDIS_URL: 'http://user:hunter2@a' }).message).toMatch(/^REDIS_URL (?!.*hunter2)/)
+  })
+})
+
+describe('secrets', () => {
+  const long = 'x'.repeat(32)
+
+  test('come from the option, else from the environment, the newest first', () => {
+    expect(readSecrets(undefined, {})).toEqual([])
+    expect(readSecrets(undefined, { HOLDFAST_SECRET: long, HOLDFAST_SECRET_PREVIOUS: `${long}2` })).toEqual([
+      long,
+      `${long}2`,
+    ])
+    expect(readSecrets([long, `${long}3`], { HOLDFAST_SECRET: `${long}4` })).toEqual([long, `${long}3`])
+    expect(readSecrets('é'.repeat(16), {})).toEqual(['é'.repeat(16)])
+  })
+
+  test.each<[unknown, Record<string, string>, string]>([
+    ['short', {}, 'secret'],
+    [[], {}, 'secret'],
+    [[long, 'short'], {}, 'secret'],
+    [5, {}, 'secret'],
+    [undefined, { HOLDFAST_SECRET: '' }, 'HOLDFAST_SECRET'],
+    [undefined, { HOLDFAST_SECRET: long, HOLDFAST_SECRET_PREVIOUS: 'short' }, 'HOLDFAST_SECRET_PREVIOUS'],
+    [undefined, { HOLDFAST_SECRET_PREVIOUS: long }, 'HOLDFAST_SECRET'],
+  ])('%j with %j are refused without being shown', (option, environment, name) => {
+    try {
+      readSecrets(option as string, environment)
+    } catch (error) {
+      expect((error as ConfigError).option).toBe(name)
+      expect((error as ConfigError).message).not.toMatch(/short|xxxx/)
+      return
+    }
+    throw new Error('they were accepted')
+  })
+
+  test('are needed with Redis', () => {
+    const error = refusal({ redis: 'redis://127.0.0.1:1' })
+    expect(error.option).toBe('secret')
+    expect(error.message).toContain('HOLDFAST_SECRET')
   })
 })
