@@ -28,6 +28,8 @@ export interface Route {
   readonly name: string
   /** The top-level resource that Discord counts by (guild, channel, webhook), or ''. */
   readonly resource: string
+  /** Both together: what a limit of this route is known by. */
+  readonly key: string
   /** What a successful answer has to be; undefined where the route is not known. */
   readonly answer: 'object' | 'array' | undefined
 }

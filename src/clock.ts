@@ -21,28 +21,40 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep(ms, signal) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason)
-      const wakeAt = performance.now() + ms
-      const wake = () => {
-        const leftMs = wakeAt - performance.now()
-        // Timers are kept in whole milliseconds and may fire a fraction early.
-        if (leftMs > 0) {
-          timer = setTimeout(wake, Math.min(Math.ceil(leftMs), LONGEST_TIMER_MS))
-          return
-        }
-        signal?.removeEventListener('abort', abort)
-        resolve()
+  sleep: (ms, signal) => sleep(ms, signal, true),
+}
+
+/** Like `clock.sleep`, for what waits in the background: on the machine's clock it does not keep the process alive. */
+export function sleepIdly(clock: Clock, ms: Milliseconds, signal: AbortSignal): Promise<void> {
+  return clock === systemClock ? sleep(ms, signal, false) : clock.sleep(ms, signal)
+}
+
+function sleep(ms: Milliseconds, signal: AbortSignal | undefined, keepsAlive: boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason)
+    const wakeAt = performance.now() + ms
+    const set = (forMs: Milliseconds) => {
+      const timer = setTimeout(wake, Math.min(Math.max(0, Math.ceil(forMs)), LONGEST_TIMER_MS))
+      if (!keepsAlive) timer.unref()
+      return timer
+    }
+    const wake = () => {
+      const leftMs = wakeAt - performance.now()
+      // Timers are kept in whole milliseconds and may fire a fraction early.
+      if (leftMs > 0) {
+        timer = set(leftMs)
+        return
       }
-      const abort = () => {
-        clearTimeout(timer)
-        reject(signal?.reason)
-      }
-      let timer = setTimeout(wake, Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMER_MS))
-      signal?.addEventListener('abort', abort, { once: true })
-    })
-  },
+      signal?.removeEventListener('abort', abort)
+      resolve()
+    }
+    const abort = () => {
+      clearTimeout(timer)
+      reject(signal?.reason)
+    }
+    let timer = set(ms)
+    signal?.addEventListener('abort', abort, { once: true })
+  })
 }
 
 /** Why an alarm's sleep ended early: it was cancelled. One object, because making an error costs microseconds. */
@@ -66,6 +78,15 @@ export function alarm(clock: Clock, ms: Milliseconds, ring: () => void): () => v
     cancelled = true
     controller.abort(CANCELLED)
   }
+}
+
+/**
+ * Runs `then` once everything that had already arrived at this process's sockets has been read and dealt with. After the
+ * event loop stood still, timers fire before answers are read that came in time: a deadline asks here before it judges.
+ */
+export function afterInput(then: () => void): void {
+  // Twice: an answer longer than one read is read in the turn after.
+  setImmediate(() => setImmediate(then))
 }
 
 /**

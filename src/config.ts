@@ -242,7 +242,6 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
       'secret',
       `with Redis a secret is needed, which seals what is kept there: set HOLDFAST_SECRET or option secret; ${SECRET_ACCEPTED}`,
     )
-  if (redis) throw new ConfigError('redis', 'Redis is configured, but this version keeps everything in memory')
   return {
     baseUrl: httpUrl('discord.baseUrl', text('discord.baseUrl') ?? DISCORD_API),
     maxRetries: number('discord.maxRetries'),

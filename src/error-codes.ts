@@ -52,7 +52,22 @@ export const ERROR_CODES = {
   INVALID_KEY: ['HoldfastError', 'the cache key is empty or of the wrong type', 'give a string or { user, key }'],
   VALUE_UNDEFINED: ['HoldfastError', 'a loader returned undefined', 'return null where there is nothing'],
   VALUE_NOT_JSON: ['HoldfastError', 'a value would be changed by JSON', 'return plain data, or give a codec'],
+  LOAD_FAILED_ELSEWHERE: [
+    'HoldfastError',
+    'another process has just failed to load the value, and nobody tries yet',
+    'wait for retryAfterMs',
+  ],
   LOAD_TIMEOUT: ['HoldfastError', 'a load was given up after `loadTimeoutMs`', 'make it end sooner'],
+  REDIS_UNAVAILABLE: [
+    'HoldfastError',
+    'Redis is away, too slow, or refuses writes; a write that was too slow may still be applied',
+    'see that it runs, is no replica and has memory; meanwhile every process carries on alone',
+  ],
+  REDIS_MISUSE: [
+    'HoldfastError',
+    'Redis answered that a script or a key is not what was expected',
+    'see that nothing else writes under the namespace',
+  ],
   CLOSED: ['HoldfastError', 'the instance was closed', 'make a new one'],
 } as const satisfies Record<string, readonly [thrownAs: string, meaning: string, whatToDo: string]>
 

@@ -37,6 +37,8 @@ export type HoldfastHappening =
       readonly attempt: number
       readonly waitMs: Milliseconds
     }
+  /** Redis could not do what it was asked; nobody but Discord notices. `code` is the error's. */
+  | { readonly type: 'redis.failed'; readonly operation: string; readonly code: string }
   /** A breaker changed its state. */
   | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
 

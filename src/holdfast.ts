@@ -18,6 +18,7 @@ import { DiscordAPIError, HoldfastError } from './errors.ts'
 import { Events, type HoldfastEvent } from './events.ts'
 import { type GuildMembership, type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
 import { type GuildRoles, permissionsOfMember } from './permissions.ts'
+import { openRedis } from './redis/redis.ts'
 import type { AuthRequest } from './session.ts'
 
 /** Everything, bound to one explicit configuration. Its own functions can be taken off the object and used alone; those of `cache` cannot. */
@@ -45,6 +46,11 @@ export interface Holdfast {
     handler: (request: R, auth: Auth, ...rest: Rest) => Response | Promise<Response>,
     options?: RequireAuthOptions,
   ): (request: R, ...rest: Rest) => Promise<Response>
+  /**
+   * Resolves when Redis was reached or is known to be away, at most after `deadlineMs` (default 1 000); at once without
+   * Redis. Nothing needs it: a process that waits for it before it takes requests begins with the fleet's memory.
+   */
+  ready(options?: { deadlineMs?: Milliseconds }): Promise<void>
   /** Calls `listener` with every event from now on; the returned function ends that. */
   on(listener: (event: HoldfastEvent) => void): () => void
   stats(): HoldfastStats
@@ -73,6 +79,8 @@ export interface HoldfastStats {
     readonly invalidBudgetUsed: number
     readonly breaker: 'closed' | 'open' | 'half-open'
   }
+  /** Whether Redis is there; `none` where it is not configured. */
+  readonly redis: 'none' | 'up' | 'away'
 }
 
 const GUILDS_PATH = '/users/@me/guilds'
@@ -80,6 +88,7 @@ const IDENTITY_PATH = '/oauth2/@me'
 /** What `live` accepts without asking again. */
 const LIVE_MS: Milliseconds = 5_000
 const CLOSE_DEADLINE_MS: Milliseconds = 5_000
+const READY_DEADLINE_MS: Milliseconds = 1_000
 
 /**
  * Builds the line of rooms: a request's session, its user's memberships, the cache that holds them, and Discord.
@@ -89,8 +98,10 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const config = readConfig(options)
   const { clock } = config
   const events = new Events(clock, config.logger)
-  const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl) })
-  const cache = new GracefulCache({ ...config, events })
+  const redis = config.redis && openRedis({ ...config, config: config.redis, events })
+  const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl), fleet: redis?.fleet })
+  const cache = new GracefulCache({ ...config, events, shared: redis?.entries })
+  redis?.connection.start()
 
   const memberships: Holdfast['memberships'] = (user, asked = NO_OPTIONS) => {
     let request: GuildsRequest
@@ -157,6 +168,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
       await cache.drain(deadlineMs)
       cache.close()
       await discord.close()
+      redis?.connection.close()
     })()
     return closing
   }
@@ -182,8 +194,13 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
         }
         return handler(request, auth, ...rest)
       },
+    ready: async ({ deadlineMs = READY_DEADLINE_MS } = {}) => redis?.connection.ready(deadlineMs),
     on: (listener) => events.on(listener),
-    stats: () => ({ cache: cache.stats(), discord: discord.stats() }),
+    stats: () => ({
+      cache: cache.stats(),
+      discord: discord.stats(),
+      redis: redis ? (redis.connection.isUp ? 'up' : 'away') : 'none',
+    }),
     close,
     [Symbol.asyncDispose]: () => close(),
   }

@@ -29,6 +29,14 @@ export function keyName(key: CacheKey): string {
   return typeof key === 'string' ? key : key.key
 }
 
+/**
+ * The first word of a key, for people who look into a shared tier: `guilds`, `bearer` of `bearer:…`. A word is letters and
+ * dashes; what has anything else in it may be an id or a token, and is not shown.
+ */
+export function keyLabel(key: CacheKey): string {
+  return /^[a-z][a-z-]{0,31}(?=:|$)/.exec(keyName(key))?.[0] ?? 'key'
+}
+
 function invalidKey(why: string): HoldfastError {
   return new HoldfastError('INVALID_KEY', `the cache key was refused: ${why}`)
 }

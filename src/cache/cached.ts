@@ -16,11 +16,16 @@ export interface Cached<T> {
 }
 
 /** An entry as callers see it. */
-export function asCached<T>(entry: Entry, state: Cached<T>['state'], ageMs: Milliseconds): Cached<T> {
+export function asCached<T>(
+  entry: Entry,
+  state: Cached<T>['state'],
+  source: Cached<T>['source'],
+  ageMs: Milliseconds,
+): Cached<T> {
   return {
     value: entry.value as T,
     state,
-    source: state === 'loaded' ? 'load' : 'memory',
+    source,
     fetchedAt: entry.fetchedAt,
     ageMs,
   }

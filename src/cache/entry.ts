@@ -15,7 +15,14 @@ export interface Entry {
   readonly user: string | undefined
   /** When its use was last noted; monotonic. */
   usedAtMs: Milliseconds
+  /** When its load began, on the clock of the shared tier; 0 without one. */
+  readonly begunAt: number
+  /** The life of the shared tier in which it was last known to stand. */
+  life: number
 }
+
+/** The life of entries that have to be looked up in the shared tier before they are used. */
+export const NO_LIFE = -1
 
 /** From this share of the fresh time on, a value is refreshed in the background while it is still fresh. */
 export const EAGER_SHARE = 0.8

@@ -3,13 +3,15 @@ import { abandonable, withDeadline } from '../deadline.ts'
 import { closedError, HoldfastError, withRetryAfter } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { type Flight, SingleFlight } from '../single-flight.ts'
-import { type CacheKey, cacheId, keyName, userPrefix } from './cache-key.ts'
+import { type CacheKey, cacheId, keyLabel, keyName, userPrefix } from './cache-key.ts'
 import { type CacheOptions, checkTimes } from './cache-options.ts'
 import { asCached, type Cached } from './cached.ts'
-import { ageState, EAGER_SHARE, type Entry } from './entry.ts'
+import { ageState, EAGER_SHARE, type Entry, NO_LIFE } from './entry.ts'
 import { type Failure, Failures, isTrouble, reasonOf } from './failures.ts'
+import { loadUnderLease, type Outcome } from './lease.ts'
 import { MemoryTier, NOTE_USE_EVERY_MS } from './memory-tier.ts'
 import { plainJsonBytes } from './plain-json.ts'
+import type { Moment, SharedKey, SharedTier, Ticket } from './shared-tier.ts'
 
 export interface GracefulCacheOptions {
   readonly freshMs: Milliseconds
@@ -20,6 +22,8 @@ export interface GracefulCacheOptions {
   readonly maxBytes: number
   readonly clock: Clock
   readonly events: Events
+  /** What other processes hold, where there are any. */
+  readonly shared?: SharedTier | undefined
 }
 
 /**
@@ -36,6 +40,13 @@ export class GracefulCache {
   readonly #failures: Failures
   /** Each lands with the one answer that all who waited for it share. */
   readonly #flights = new SingleFlight<Cached<unknown>>('continue')
+  readonly #shared: SharedTier | undefined
+  /** Look-ups in the shared tier; each lands with the entry that memory holds after it, if that came from there. */
+  readonly #looks = new SingleFlight<Entry | undefined>('continue')
+  /** Stores in the shared tier, which nobody waits for but `drain`. */
+  readonly #writes = new Set<Promise<unknown>>()
+  /** Counts how often the shared tier came back. What was learned before may have been invalidated since. */
+  #life = 0
   #fresh = 0
   readonly #counts = { stale: 0, loaded: 0, failed: 0 }
   #draining = false
@@ -49,6 +60,19 @@ export class GracefulCache {
     this.#events = options.events
     this.#memory = new MemoryTier(options.maxEntries, options.maxBytes)
     this.#failures = new Failures(options.clock)
+    this.#shared = options.shared
+    this.#shared?.listen({
+      invalidated: (id, at) => this.#forget(id, at),
+      userInvalidated: (user, at) => this.#forgetUser(user, at),
+      everythingInvalidated: () => this.#forgetEverything(),
+      superseded: (id, at) => {
+        const entry = this.#memory.find(id)
+        if (entry && entry.begunAt < at) entry.life = NO_LIFE
+      },
+      returned: () => {
+        this.#life++
+      },
+    })
   }
 
   /**
@@ -62,7 +86,12 @@ export class GracefulCache {
       // function on the way to #load either: ten thousand may come this way at once.
       const id = typeof key === 'string' && key.charCodeAt(0) > 0 ? key : cacheId(key)
       const entry = this.#memory.find(id)
-      if (entry !== undefined && !this.#closed && (options.signal === undefined || !options.signal.aborted)) {
+      if (
+        entry !== undefined &&
+        entry.life === this.#life &&
+        !this.#closed &&
+        (options.signal === undefined || !options.signal.aborted)
+      ) {
         const now = this.#turnTime()
         // It may have been fetched within this turn.
         const ageMs = now > entry.fetchedAtMs ? now - entry.fetchedAtMs : 0
@@ -83,14 +112,14 @@ export class GracefulCache {
   /** What is held in memory now, fresh or stale by the times it was stored with; undefined where there is nothing. Starts nothing. */
   peek<T>(key: CacheKey): Cached<T> | undefined {
     const entry = this.#memory.find(cacheId(key))
-    if (!entry) return undefined
+    if (!entry || this.#isDoubtful(entry)) return undefined
     const ageMs = this.#clock.monotonic() - entry.fetchedAtMs
     const state = ageState(ageMs, entry.freshMs, entry.staleMs)
     if (state === 'expired') return undefined
-    return asCached<T>(entry, state === 'stale' ? 'stale' : 'fresh', ageMs)
+    return asCached<T>(entry, state === 'stale' ? 'stale' : 'fresh', 'memory', ageMs)
   }
 
-  /** Stores a value as if it had just been loaded. A load that is under way will not overwrite it. */
+  /** Stores a value as if it had just been loaded, for all processes. A load that is under way will not overwrite it. */
   async set<T>(
     key: CacheKey,
     value: T,
@@ -99,39 +128,50 @@ export class GracefulCache {
     this.#refuseIfClosed()
     checkTimes(options)
     const id = cacheId(key)
-    const entry = this.#entry(key, value, options)
+    const life = this.#life
+    const shared = this.#sharedInUse
+    const { entry, text } = this.#entry(key, value, options, this.#shared?.lately() ?? 0, life)
     this.#detach(id)
     this.#failures.forget(id)
     this.#memory.store(id, entry)
+    if (!shared) return
+    const sharedKey = asSharedKey(key, id, options.codec?.version)
+    const ticket = await shared.take(sharedKey, entry.staleMs)
+    if (!ticket || this.#memory.find(id) !== entry) return
+    this.#memory.store(id, { ...entry, begunAt: ticket.begunAt, life })
+    await shared.write(sharedKey, ticket, text(), entry.staleMs)
   }
 
-  /** Forgets a value. A load that is under way still answers its callers, and is not kept. */
+  /**
+   * Forgets a value, in all processes. A load that is under way still answers its callers, and is not kept. Where the
+   * shared tier is away it is told as soon as it is back, before anything is read from it again.
+   */
   async invalidate(key: CacheKey): Promise<void> {
     const id = cacheId(key)
-    this.#detach(id)
-    this.#failures.forget(id)
-    this.#memory.delete(id)
+    this.#forget(id, Number.POSITIVE_INFINITY)
+    await this.#shared?.invalidate(asSharedKey(key, id))
   }
 
-  /** Forgets everything that was stored under `{ user: userId, key }`, whatever the key. */
+  /** Forgets everything that was stored under `{ user: userId, key }`, whatever the key; otherwise as `invalidate`. */
   async invalidateUser(userId: string): Promise<void> {
-    const prefix = userPrefix(userId)
-    for (const id of [...this.#flights.keys()]) if (id.startsWith(prefix)) this.#detach(id)
-    this.#failures.forgetAll(prefix)
-    this.#memory.deleteUser(userId)
+    this.#forgetUser(userId, Number.POSITIVE_INFINITY)
+    await this.#shared?.invalidateUser(userId)
   }
 
   /** Begins no more refreshes in the background, and waits for the loads under way, at most `deadlineMs`; 0 does not wait. */
   async drain(deadlineMs: Milliseconds): Promise<void> {
     this.#draining = true
     const loads = [...this.#flights.values()].map((flight) => flight.promise)
-    if (loads.length === 0 || deadlineMs <= 0) return
+    if (loads.length + this.#writes.size === 0 || deadlineMs <= 0) return
     await new Promise<void>((resolve) => {
       const cancelAlarm = alarm(this.#clock, deadlineMs, resolve)
-      void Promise.allSettled(loads).then(() => {
-        cancelAlarm()
-        resolve()
-      })
+      const loaded = Promise.allSettled(loads)
+      void loaded
+        .then(() => Promise.allSettled([...this.#writes]))
+        .then(() => {
+          cancelAlarm()
+          resolve()
+        })
     })
   }
 
@@ -151,6 +191,18 @@ export class GracefulCache {
     this.#refuseIfClosed()
     checkTimes(options)
     if (options.signal?.aborted) throw options.signal.reason
+    if (this.#sharedInUse && (entry ? entry.life !== this.#life : !this.#flights.get(id)))
+      return this.#look(key, id, options)
+    return this.#answer(key, id, entry, 'memory', options)
+  }
+
+  #answer<T>(
+    key: CacheKey,
+    id: string,
+    entry: Entry | undefined,
+    source: 'memory' | 'redis',
+    options: CacheOptions<T>,
+  ): Promise<Cached<T>> {
     if (entry) {
       const ageMs = this.#clock.monotonic() - entry.fetchedAtMs
       const { freshMs = this.#freshMs, staleMs = this.#options.staleMs } = options
@@ -159,22 +211,55 @@ export class GracefulCache {
       if (state === 'fresh' || state === 'eager') {
         if (state === 'eager' && this.#mayRefresh(id, options)) this.#start(key, id, entry, options, 'eager')
         this.#fresh++
-        this.#events.emit({ type: 'cache.hit', key: keyName(key) })
-        return Promise.resolve(asCached<T>(entry, 'fresh', ageMs))
+        this.#events.emit({ type: 'cache.hit', key: keyName(key), ...(source === 'redis' && { reason: source }) })
+        return Promise.resolve(asCached<T>(entry, 'fresh', source, ageMs))
       }
-      if (state === 'stale') return this.#refresh(key, id, entry, options)
+      if (state === 'stale') return this.#refresh(key, id, entry, source, options)
       // Too old for this caller. It stays for those who accept older ones, until the load replaces it.
     }
-    return this.#load(key, id, options)
+    return this.#load(key, id, entry, options)
+  }
+
+  /** Memory has nothing, or something that may have been invalidated: the shared tier knows. All who ask share one look. */
+  async #look<T>(key: CacheKey, id: string, options: CacheOptions<T>): Promise<Cached<T>> {
+    const flight =
+      this.#looks.get(id) ??
+      this.#looks.start(id, async (_signal, flight) => {
+        const life = this.#life
+        const found = await this.#shared!.read(asSharedKey(key, id, options.codec?.version))
+        // Invalidated meanwhile, or the tier is away: then memory carries on as it is.
+        if (!found || this.#looks.get(id) !== flight) return undefined
+        const held = this.#memory.find(id)
+        const value = found.value && decode(found.value.text, options)
+        if (value && !(held && held.begunAt >= found.value!.begunAt)) {
+          const { text, ageMs, begunAt } = found.value!
+          const entry = this.#adopt(key, value.value, { bytes: text.length, ageMs, begunAt }, life, options)
+          this.#memory.store(id, entry)
+          return entry
+        }
+        if (held && held.begunAt < found.invalidBefore) this.#memory.delete(id)
+        else if (held) held.life = life
+        return undefined
+      })
+    const adopted = await flight.wait(options.signal)
+    this.#refuseIfClosed()
+    const entry = this.#memory.find(id)
+    return this.#answer(key, id, entry, entry !== undefined && entry === adopted ? 'redis' : 'memory', options)
   }
 
   /** Something stale is held: whoever starts the refresh waits a little, nobody else waits at all. */
-  async #refresh<T>(key: CacheKey, id: string, entry: Entry, options: CacheOptions<T>): Promise<Cached<T>> {
+  async #refresh<T>(
+    key: CacheKey,
+    id: string,
+    entry: Entry,
+    source: 'memory' | 'redis',
+    options: CacheOptions<T>,
+  ): Promise<Cached<T>> {
     const failure = this.#failures.holding(id)
-    if (failure) return this.#staleAfter(key, entry, failure)
+    if (failure) return this.#staleAfter(key, entry, source, failure)
     const refusedForMs = options.refusedForMs?.() ?? 0
-    if (refusedForMs > 0) return this.#stale(key, entry, 'throttled', this.#dateIn(refusedForMs))
-    if (this.#draining || this.#flights.get(id)) return this.#stale(key, entry, 'slow')
+    if (refusedForMs > 0) return this.#stale(key, entry, source, 'throttled', this.#dateIn(refusedForMs))
+    if (this.#draining || this.#flights.get(id)) return this.#stale(key, entry, source, 'slow')
     const flight = this.#start(key, id, entry, options, 'stale')
     const { patienceMs = this.#options.patienceMs } = options
     try {
@@ -182,21 +267,21 @@ export class GracefulCache {
       if (loaded) return loaded as Cached<T>
       // It may have become too old while its caller was patient: then there is only the load left to wait for.
       if (this.#isTooOld(entry, options)) return (await flight.wait(options.signal)) as Cached<T>
-      return this.#stale(key, entry, 'slow')
+      return this.#stale(key, entry, source, 'slow')
     } catch (error) {
       if (options.signal?.aborted || this.#isTooOld(entry, options) || !this.#masks(options, error)) throw error
       const failure = this.#failures.holding(id)
-      return failure ? this.#staleAfter(key, entry, failure) : this.#stale(key, entry, reasonOf(error))
+      return failure ? this.#staleAfter(key, entry, source, failure) : this.#stale(key, entry, source, reasonOf(error))
     }
   }
 
   /** Nothing usable is held: all who ask share one load, and one failure. */
-  #load<T>(key: CacheKey, id: string, options: CacheOptions<T>): Promise<Cached<T>> {
+  #load<T>(key: CacheKey, id: string, held: Entry | undefined, options: CacheOptions<T>): Promise<Cached<T>> {
     let flight = this.#flights.get(id)
     if (!flight) {
       const failure = this.#failures.holding(id)
       if (failure) throw withRetryAfter(failure.error, failure.notBeforeMs - this.#clock.monotonic())
-      flight = this.#start(key, id, undefined, options, undefined)
+      flight = this.#start(key, id, held, options, undefined)
     }
     return flight.wait(options.signal) as Promise<Cached<T>>
   }
@@ -204,7 +289,7 @@ export class GracefulCache {
   #start<T>(
     key: CacheKey,
     id: string,
-    stale: Entry | undefined,
+    held: Entry | undefined,
     options: CacheOptions<T>,
     refresh: 'eager' | 'stale' | undefined,
   ): Flight<Cached<unknown>> {
@@ -212,40 +297,112 @@ export class GracefulCache {
     else this.#events.emit({ type: 'cache.miss', key: keyName(key) })
     return this.#flights.start(id, async (signal, flight) => {
       const isCurrent = () => this.#flights.get(id) === flight
+      const life = this.#life
+      let heldOffMs: Milliseconds | undefined
+      // Asked where it failed, and at the end for whatever failed elsewhere; noted once.
+      const failed = (error: unknown): Milliseconds => {
+        heldOffMs ??= this.#failed(key, id, options, error, isCurrent())
+        return heldOffMs
+      }
       try {
         // Given up after its time, whether it listens to its signal or not.
-        const value = await withDeadline(
+        const outcome = await withDeadline(
           this.#clock,
           this.#options.loadTimeoutMs,
           [signal],
           () => this.#late(),
-          (signal) =>
-            abandonable(
-              () => options.load(stale === undefined ? { signal } : { signal, stale: stale.value as T }),
-              signal,
-            ),
+          (signal) => {
+            const context = refresh && held ? { signal, stale: held.value as T } : { signal }
+            return this.#loadOnce(key, id, held, options, signal, () => options.load(context), failed)
+          },
         )
-        const entry = this.#entry(key, value, options)
+        if (outcome.kind === 'found') {
+          const entry = this.#adopt(key, outcome.value, outcome, life, options)
+          if (isCurrent()) {
+            this.#failures.forget(id)
+            this.#memory.store(id, entry)
+          }
+          return asCached(entry, 'fresh', 'redis', outcome.ageMs)
+        }
+        const { entry, text } = this.#entry(key, outcome.value, options, outcome.begunAt, life)
         if (isCurrent()) {
           this.#failures.forget(id)
           this.#memory.store(id, entry)
         }
+        // Also where it was invalidated meanwhile: the shared tier knows which of the two came first.
+        if (outcome.ticket) this.#write(key, id, entry, outcome.ticket, text(), options.codec?.version)
         this.#counts.loaded++
-        return asCached(entry, 'loaded', 0)
+        return asCached(entry, 'loaded', 'load', 0)
       } catch (error) {
-        this.#counts.failed++
-        this.#events.emit({ type: 'cache.failed', key: keyName(key), code: codeOf(error) })
-        // An invalidation came first, or the instance closed: this load has nothing to say about what is held.
-        if (isCurrent() && !this.#closed) {
-          if (this.#masks(options, error)) this.#failures.note(id, error)
-          else {
-            this.#failures.forget(id)
-            this.#memory.delete(id)
-          }
-        }
+        failed(error)
         throw error
       }
     })
+  }
+
+  /** Loads; with other processes about, in one of them. */
+  async #loadOnce<T>(
+    key: CacheKey,
+    id: string,
+    held: Entry | undefined,
+    options: CacheOptions<T>,
+    signal: AbortSignal,
+    load: () => Promise<T>,
+    heldOffMs: (error: unknown) => Milliseconds,
+  ): Promise<Outcome<T>> {
+    const shared = this.#sharedInUse
+    if (!shared) return { kind: 'loaded', value: await abandonable(load, signal), begunAt: this.#shared?.lately() ?? 0 }
+    return loadUnderLease(shared, {
+      key: asSharedKey(key, id, options.codec?.version),
+      // Not the value that is due for a refresh itself.
+      freshMs: (options.freshMs ?? this.#freshMs) * EAGER_SHARE,
+      staleMs: options.staleMs ?? this.#options.staleMs,
+      heldSince: held?.begunAt ?? 0,
+      clock: this.#clock,
+      signal,
+      load: () => abandonable(load, signal),
+      decode: (text) => decode(text, options),
+      heldOffMs,
+    })
+  }
+
+  /** Notes a failed load, and returns for how long other processes need not try either. */
+  #failed(
+    key: CacheKey,
+    id: string,
+    options: Pick<CacheOptions<unknown>, 'shouldMask'>,
+    error: unknown,
+    isCurrent: boolean,
+  ): Milliseconds {
+    this.#counts.failed++
+    this.#events.emit({ type: 'cache.failed', key: keyName(key), code: codeOf(error) })
+    // An invalidation came first, or the instance closed: this load has nothing to say about what is held.
+    if (!isCurrent || this.#closed) return 0
+    if (!this.#masks(options, error)) {
+      this.#failures.forget(id)
+      this.#memory.delete(id)
+      if (this.#shared) this.#keep(this.#shared.invalidate(asSharedKey(key, id)))
+      return 0
+    }
+    const failure = this.#failures.note(id, error)
+    // Who is throttled is known to all processes already.
+    return reasonOf(error) === 'throttled' ? 0 : failure.notBeforeMs - this.#clock.monotonic()
+  }
+
+  #write(key: CacheKey, id: string, entry: Entry, ticket: Ticket, text: string, version: string | undefined): void {
+    const written = this.#shared!.write(asSharedKey(key, id, version), ticket, text, entry.staleMs)
+    this.#keep(
+      written.then((stands) => {
+        // Invalidated, or replaced by something newer, while it was being loaded.
+        if (stands === false && this.#memory.find(id) === entry) this.#memory.delete(id)
+      }),
+    )
+  }
+
+  /** Remembers work in the background until it has ended. What is given here never rejects. */
+  #keep(work: Promise<unknown>): void {
+    this.#writes.add(work)
+    void work.then(() => this.#writes.delete(work))
   }
 
   #waitAtMost(ms: Milliseconds, flight: Flight<Cached<unknown>>, signal: AbortSignal | undefined) {
@@ -278,30 +435,74 @@ export class GracefulCache {
     return (options.shouldMask ?? isTrouble)(error)
   }
 
-  #entry<T>(key: CacheKey, value: T, options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'codec'>): Entry {
+  /** What is kept of a value just loaded, and its text for who needs it. */
+  #entry<T>(
+    key: CacheKey,
+    value: T,
+    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'codec'>,
+    begunAt: Moment,
+    life: number,
+  ): { entry: Entry; text: () => string } {
     if (value === undefined)
       throw new HoldfastError('VALUE_UNDEFINED', 'undefined cannot be cached; return null where there is nothing')
+    const encoded = options.codec?.encode(value)
+    const bytes = encoded?.length ?? plainJsonBytes(value)
+    return {
+      entry: this.#aged(key, value, bytes, 0, begunAt, life, options),
+      text: () => encoded ?? JSON.stringify(value),
+    }
+  }
+
+  /** What is kept of a value that another process loaded. */
+  #adopt<T>(
+    key: CacheKey,
+    value: T,
+    found: { readonly bytes: number; readonly ageMs: Milliseconds; readonly begunAt: Moment },
+    life: number,
+    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs'>,
+  ): Entry {
+    return this.#aged(key, value, found.bytes, found.ageMs, found.begunAt, life, options)
+  }
+
+  #aged(
+    key: CacheKey,
+    value: unknown,
+    bytes: number,
+    ageMs: Milliseconds,
+    begunAt: Moment,
+    life: number,
+    options: { readonly freshMs?: Milliseconds; readonly staleMs?: Milliseconds },
+  ): Entry {
     const now = this.#clock.monotonic()
     return {
       value,
-      bytes: options.codec ? options.codec.encode(value).length : plainJsonBytes(value),
-      fetchedAtMs: now,
-      fetchedAt: new Date(this.#clock.now()),
+      bytes,
+      fetchedAtMs: now - ageMs,
+      fetchedAt: new Date(this.#clock.now() - ageMs),
       freshMs: options.freshMs ?? this.#freshMs,
       staleMs: options.staleMs ?? this.#options.staleMs,
       user: typeof key === 'string' ? undefined : key.user,
       usedAtMs: now,
+      begunAt,
+      life,
     }
   }
 
-  #staleAfter<T>(key: CacheKey, entry: Entry, failure: Failure): Cached<T> {
-    return this.#stale(key, entry, reasonOf(failure.error), this.#dateIn(failure.notBeforeMs - this.#clock.monotonic()))
+  #staleAfter<T>(key: CacheKey, entry: Entry, source: 'memory' | 'redis', failure: Failure): Cached<T> {
+    const retryAt = this.#dateIn(failure.notBeforeMs - this.#clock.monotonic())
+    return this.#stale(key, entry, source, reasonOf(failure.error), retryAt)
   }
 
-  #stale<T>(key: CacheKey, entry: Entry, reason: NonNullable<Cached<T>['reason']>, retryAt?: Date): Cached<T> {
+  #stale<T>(
+    key: CacheKey,
+    entry: Entry,
+    source: 'memory' | 'redis',
+    reason: NonNullable<Cached<T>['reason']>,
+    retryAt?: Date,
+  ): Cached<T> {
     this.#counts.stale++
     this.#events.emit({ type: 'cache.stale', key: keyName(key), reason })
-    const cached = { ...asCached<T>(entry, 'stale', this.#clock.monotonic() - entry.fetchedAtMs), reason }
+    const cached = { ...asCached<T>(entry, 'stale', source, this.#clock.monotonic() - entry.fetchedAtMs), reason }
     return retryAt ? { ...cached, retryAt } : cached
   }
 
@@ -309,14 +510,60 @@ export class GracefulCache {
     return new Date(this.#clock.now() + Math.max(0, ms))
   }
 
+  /** The shared tier, while asking it is worth it. */
+  get #sharedInUse(): SharedTier | undefined {
+    return this.#shared?.isUsable ? this.#shared : undefined
+  }
+
+  /** Whether it may have been invalidated without our hearing of it. */
+  #isDoubtful(entry: Entry): boolean {
+    return entry.life !== this.#life && this.#sharedInUse !== undefined
+  }
+
   /** A load that is under way keeps its callers and loses its place. */
   #detach(id: string): void {
-    const flight = this.#flights.get(id)
-    if (flight) this.#flights.forget(id, flight)
+    for (const flights of [this.#flights, this.#looks]) {
+      const flight = flights.get(id)
+      if (flight) flights.forget(id, flight as Flight<never>)
+    }
+  }
+
+  /** Forgets what began before a moment of the shared tier. */
+  #forget(id: string, before: Moment): void {
+    this.#detach(id)
+    this.#failures.forget(id)
+    const entry = this.#memory.find(id)
+    if (entry && entry.begunAt < before) this.#memory.delete(id)
+  }
+
+  #forgetUser(user: string, before: Moment): void {
+    const prefix = userPrefix(user)
+    for (const flights of [this.#flights, this.#looks])
+      for (const id of [...flights.keys()]) if (id.startsWith(prefix)) this.#detach(id)
+    this.#failures.forgetAll(prefix)
+    for (const id of this.#memory.idsOf(user)) this.#forget(id, before)
+  }
+
+  #forgetEverything(): void {
+    for (const flights of [this.#flights, this.#looks]) for (const id of [...flights.keys()]) this.#detach(id)
+    this.#memory.clear()
   }
 
   #refuseIfClosed(): void {
     if (this.#closed) throw closedError()
+  }
+}
+
+function asSharedKey(key: CacheKey, id: string, version = 'json'): SharedKey {
+  return { id, user: typeof key === 'string' ? undefined : key.user, label: keyLabel(key), version }
+}
+
+/** Undefined where the text cannot be used: whatever wrote it, it is as good as absent. */
+function decode<T>(text: string, { codec }: Pick<CacheOptions<T>, 'codec'>): { readonly value: T } | undefined {
+  try {
+    return { value: codec ? codec.decode(text) : JSON.parse(text) }
+  } catch {
+    return undefined
   }
 }
 

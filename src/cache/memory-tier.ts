@@ -70,8 +70,15 @@ export class MemoryTier {
     if (ids?.size === 0) this.#idsOfUser.delete(entry.user)
   }
 
-  deleteUser(user: string): void {
-    for (const id of [...(this.#idsOfUser.get(user) ?? [])]) this.delete(id)
+  /** The ids of what is held for a user, as they are now. */
+  idsOf(user: string): string[] {
+    return [...(this.#idsOfUser.get(user) ?? [])]
+  }
+
+  clear(): void {
+    this.#entries.clear()
+    this.#idsOfUser.clear()
+    this.#bytes = 0
   }
 }
 

@@ -22,6 +22,7 @@ export async function doctor(words: readonly string[]): Promise<number> {
     findings.push({ grade: 'ok', what: 'every variable that is set can be used' })
     findings.push(...settings())
     findings.push(await reach())
+    if (process.env.REDIS_URL !== undefined) findings.push(await redis(holdfast))
     if (process.env.DISCORD_BOT_TOKEN !== undefined) findings.push(await bot(holdfast))
     await holdfast.close()
   } catch (error) {
@@ -104,6 +105,17 @@ async function reach(): Promise<Finding> {
       what: `${base} is not reached: ${why}`,
       change: 'check the network, the proxy, or DISCORD_API_BASE_URL',
     }
+  }
+}
+
+async function redis(holdfast: Holdfast): Promise<Finding> {
+  await holdfast.ready({ deadlineMs: REACH_TIMEOUT_MS })
+  if (holdfast.stats().redis === 'up')
+    return { grade: 'ok', what: 'Redis is reached, takes writes and answers in time' }
+  return {
+    grade: 'change',
+    what: 'Redis is away: nothing is reached, or it is slow, read-only or refuses the password',
+    change: 'check REDIS_URL, the network and the server; until then every process carries on alone',
   }
 }
 

@@ -5,6 +5,7 @@ import type { RateLimitScope } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { BucketMap } from './bucket-map.ts'
 import { Egress } from './egress.ts'
+import type { Fleet, Notice } from './fleet.ts'
 import { InvalidBudget } from './invalid-budget.ts'
 import type { Permit, Principal } from './principal.ts'
 import { ResourceHolds } from './resource-holds.ts'
@@ -22,6 +23,9 @@ export interface Pass {
   end(invalid: boolean): void
 }
 
+/** How long newcomers to the fleet are told of a dead token. */
+const DEAD_TOKEN_MS: Milliseconds = 24 * 60 * 60 * 1000
+
 /** May this call be sent now? Everything that can forbid it is asked here, and learns here what came of it. */
 export class Admission {
   readonly #tokens: TokenMemory
@@ -29,13 +33,31 @@ export class Admission {
   readonly #egress: Egress
   readonly #budget: InvalidBudget
   readonly #resourceHolds: ResourceHolds
+  readonly #fleet: Fleet | undefined
 
-  constructor({ clock, events, tokens }: { clock: Clock; events: Events; tokens: TokenMemory }) {
+  constructor({
+    clock,
+    events,
+    tokens,
+    fleet,
+  }: {
+    clock: Clock
+    events: Events
+    tokens: TokenMemory
+    fleet?: Fleet | undefined
+  }) {
     this.#tokens = tokens
     this.#buckets = new BucketMap(clock)
     this.#egress = new Egress(clock, (state) => events.emit({ type: 'breaker', name: 'discord', state }))
     this.#budget = new InvalidBudget(clock)
     this.#resourceHolds = new ResourceHolds(clock)
+    this.#fleet = fleet
+    fleet?.listen({
+      noticed: (notice, forMs) => this.#apply(notice, forMs),
+      egressFree: () => this.#egress.probeAnswered(),
+      invalidSent: (requests) => this.#budget.sentElsewhere([requests]),
+      invalidTotals: (requests) => this.#budget.adopt(requests),
+    })
   }
 
   /** The share of Discord's limit of invalid requests that is used, from 0 to 1. */
@@ -89,18 +111,41 @@ export class Admission {
   }
 
   /** Applies what a 429 asks for, and returns how long that is; `computedMs` where it names no wait. */
-  hold(call: Call, principal: Principal, verdict: RateLimited, computedMs: Milliseconds): Milliseconds {
-    if (verdict.pause === 'egress') return this.#egress.banned(verdict.waitMs)
-    const waitMs = verdict.waitMs ?? computedMs
-    if (verdict.pause === 'principal') principal.holdAll(waitMs)
-    else if (verdict.pause === 'resource') this.#resourceHolds.hold(call.route, waitMs)
-    else if (verdict.pause === 'route') principal.holdRoute(call, waitMs)
-    else {
-      principal.holdBucket(call, waitMs)
-      // It came although we thought there was room: perhaps too early.
-      this.#buckets.latency.distrust()
-    }
+  hold(call: Call, verdict: RateLimited, computedMs: Milliseconds): Milliseconds {
+    const notice = noticeOf(call, verdict)
+    let waitMs = verdict.waitMs ?? computedMs
+    if (notice.about === 'egress') waitMs = this.#egress.banned(verdict.waitMs)
+    else this.#apply(notice, waitMs)
+    // It came although we thought there was room: perhaps too early.
+    if (notice.about === 'bucket') this.#buckets.latency.distrust()
+    this.#fleet?.announce(notice, waitMs)
     return waitMs
+  }
+
+  /** Discord answered 401 to this token: it is never sent again, by any process. */
+  tokenDied(tokenId: string): void {
+    this.#tokens.died(tokenId)
+    this.#fleet?.announce({ about: 'token', tokenId }, DEAD_TOKEN_MS)
+  }
+
+  /** What this process or another has learned. */
+  #apply(notice: Notice, forMs: Milliseconds): void {
+    switch (notice.about) {
+      case 'egress':
+        this.#egress.banned(forMs)
+        return
+      case 'token':
+        this.#tokens.died(notice.tokenId)
+        return
+      case 'resource':
+        this.#resourceHolds.hold(notice.route, forMs)
+        return
+    }
+    const principal = this.#buckets.enter(notice.principal)
+    if (notice.about === 'principal') principal.holdAll(forMs)
+    else if (notice.about === 'route') principal.holdRoute(notice, forMs)
+    else principal.holdBucket(notice, forMs)
+    this.#buckets.leave(notice.principal)
   }
 
   #pass(permit: Permit, probe: boolean, stranger: boolean): Pass {
@@ -116,14 +161,20 @@ export class Admission {
         this.#buckets.latency.observe(answer.sentAt, answer.receivedAt)
         permit.answered(bucketNews(answer), answer.headers['x-ratelimit-bucket'], answer.receivedAt)
         const banned = verdict.kind === 'rate-limited' && verdict.pause === 'egress'
-        if (probe && !banned) this.#egress.probeAnswered()
+        if (probe && !banned) {
+          this.#egress.probeAnswered()
+          this.#fleet?.announceEgressFree()
+        }
       },
       end: (invalid) => {
         if (!sent) {
           permit.giveBack()
           if (probe) this.#egress.probeLost()
         }
-        if (invalid) this.#budget.spend()
+        if (invalid) {
+          this.#budget.spend()
+          this.#fleet?.invalidSent(stranger)
+        }
         if (stranger) this.#budget.strangerAnswered(invalid)
       },
     }
@@ -175,4 +226,10 @@ export class Admission {
     }
     this.#budget.strangerSent()
   }
+}
+
+function noticeOf({ principal, route }: Call, { pause }: RateLimited): Notice {
+  if (pause === 'egress') return { about: pause }
+  if (pause === 'resource') return { about: pause, route }
+  return pause === 'principal' ? { about: pause, principal } : { about: pause, principal, route }
 }

@@ -14,6 +14,7 @@ import { fingerprint } from '../key-ring.ts'
 import { type Flight, SingleFlight } from '../single-flight.ts'
 import { Admission } from './admission.ts'
 import { type DiscordFetchOptions, type Rules, toCall, toRules } from './call-options.ts'
+import type { Fleet } from './fleet.ts'
 import type { KnownGet } from './known-routes.ts'
 import type { Principal } from './principal.ts'
 import { readAnswer } from './read-answer.ts'
@@ -33,6 +34,8 @@ export interface DiscordClientOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly events: Events
+  /** The other processes, where there are any. */
+  readonly fleet?: Fleet | undefined
 }
 
 /** How often a call was sent so far; a caller that does not wait for its end wants to say so. */
@@ -217,7 +220,7 @@ export class DiscordClient {
           this.#tokens.proved(call.tokenId)
           return { value: readAnswer(answer, call, attempt) }
         case 'refused':
-          if (status === 401) this.#tokens.died(call.tokenId)
+          if (status === 401) this.#admission.tokenDied(call.tokenId)
           else this.#tokens.proved(call.tokenId)
           throw new DiscordAPIError(refusal(call, status, verdict.discordCode), {
             ...details,
@@ -240,7 +243,7 @@ export class DiscordClient {
         }
         default: {
           const computedMs = backoffMs(attempt, rules.retryDelayMs, this.#options.random)
-          const waitMs = this.#admission.hold(call, principal, verdict, computedMs)
+          const waitMs = this.#admission.hold(call, verdict, computedMs)
           this.#counts.rateLimited++
           this.#events.emit({
             type: 'discord.rate-limited',

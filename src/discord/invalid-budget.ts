@@ -1,6 +1,7 @@
 import { Bell } from '../bell.ts'
 import type { Priority } from '../call.ts'
 import type { Clock, Milliseconds } from '../clock.ts'
+import type { InvalidRequests } from './fleet.ts'
 
 /** Discord bans an address after this many 401, 403 and 429 (not `shared`) within ten minutes (docs, topic Rate Limits, Invalid Request Limit). */
 export const INVALID_LIMIT = 10_000
@@ -19,11 +20,17 @@ class SlidingCount {
   #newest = 0
   #total = 0
 
-  add(now: Milliseconds): void {
+  add(now: Milliseconds, count = 1, agoMs: Milliseconds = 0): void {
     this.#moveTo(now)
-    const slot = this.#newest % this.#slots.length
-    this.#slots[slot]!++
-    this.#total++
+    const slot = Math.max(0, Math.floor((now - agoMs) / SLOT_MS))
+    if (slot < this.#newest - SLOTS) return
+    this.#slots[slot % this.#slots.length]! += count
+    this.#total += count
+  }
+
+  clear(): void {
+    this.#slots.fill(0)
+    this.#total = 0
   }
 
   total(now: Milliseconds): number {
@@ -109,5 +116,24 @@ export class InvalidBudget {
   /** An answer that Discord counts as invalid: 401, 403, or 429 that is not `shared`. */
   spend(): void {
     this.#all.add(this.#clock.monotonic())
+  }
+
+  /** What other processes sent spends the same budget: Discord counts by address. */
+  sentElsewhere(requests: readonly InvalidRequests[]): void {
+    const now = this.#clock.monotonic()
+    for (const { agoMs, count, strangers } of requests) {
+      this.#all.add(now, count, agoMs)
+      this.#strangers.add(now, strangers, agoMs)
+    }
+    if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.ring()
+  }
+
+  /** Takes over the count of all processes, unless this one has counted more itself. */
+  adopt(totals: readonly InvalidRequests[]): void {
+    const total = totals.reduce((sum, { count }) => sum + count, 0)
+    if (total < this.#all.total(this.#clock.monotonic())) return
+    this.#all.clear()
+    this.#strangers.clear()
+    this.sentElsewhere(totals)
   }
 }

@@ -83,7 +83,7 @@ export class Principal {
   heldFor(call: Pick<Call, 'route'>): { readonly ms: Milliseconds; readonly scope: 'user' | 'global' } | undefined {
     const now = this.#shared.clock.monotonic()
     const globalMs = this.#global.heldUntil - now
-    const ownMs = Math.max(this.#bucketOf(call).heldUntil, this.#routeHolds.get(routeKey(call)) ?? 0) - now
+    const ownMs = Math.max(this.#bucketOf(call).heldUntil, this.#routeHolds.get(call.route.key) ?? 0) - now
     if (globalMs <= 0 && ownMs <= 0) return undefined
     return globalMs > ownMs ? { ms: globalMs, scope: 'global' } : { ms: ownMs, scope: 'user' }
   }
@@ -93,20 +93,20 @@ export class Principal {
     this.#serve()
   }
 
-  holdBucket(call: Call, forMs: Milliseconds): void {
+  holdBucket(call: Pick<Call, 'route'>, forMs: Milliseconds): void {
     this.#bucketOf(call).hold(this.#shared.clock.monotonic() + forMs)
     this.#serve()
   }
 
-  holdRoute(call: Call, forMs: Milliseconds): void {
+  holdRoute(call: Pick<Call, 'route'>, forMs: Milliseconds): void {
     const now = this.#shared.clock.monotonic()
     for (const [route, until] of this.#routeHolds) if (until <= now) this.#routeHolds.delete(route)
-    this.#routeHolds.set(routeKey(call), now + forMs)
+    this.#routeHolds.set(call.route.key, now + forMs)
   }
 
   #bucketOf(call: Pick<Call, 'route'>): Bucket {
     const hash = this.#shared.hashes.get(call.route.name)
-    const provisionalKey = `${call.route.name}|${call.route.resource}`
+    const provisionalKey = call.route.key
     const key = hash === undefined ? provisionalKey : `${hash}|${call.route.resource}`
     let bucket = this.#buckets.get(key)
     if (bucket) return bucket
@@ -216,5 +216,3 @@ export class Principal {
 }
 
 const BUCKETS_BEFORE_SWEEP = 256
-
-const routeKey = (call: Pick<Call, 'route'>) => `${call.route.name}|${call.route.resource}`

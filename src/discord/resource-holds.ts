@@ -13,13 +13,13 @@ export class ResourceHolds {
     this.#clock = clock
   }
 
-  hold(route: Route, forMs: Milliseconds): void {
-    this.#until.set(`${route.name}|${route.resource}`, this.#clock.monotonic() + forMs)
+  hold(route: Pick<Route, 'key'>, forMs: Milliseconds): void {
+    this.#until.set(route.key, this.#clock.monotonic() + forMs)
   }
 
-  heldForMs(route: Route): Milliseconds {
+  heldForMs(route: Pick<Route, 'key'>): Milliseconds {
     // Nearly always there is none, and then nothing is looked up.
     if (this.#until.size === 0) return 0
-    return Math.max(0, (this.#until.get(`${route.name}|${route.resource}`) ?? 0) - this.#clock.monotonic())
+    return Math.max(0, (this.#until.get(route.key) ?? 0) - this.#clock.monotonic())
   }
 }

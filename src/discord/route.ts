@@ -80,7 +80,7 @@ export function routeOf(method: Method, path: string): Route {
     template += `/${tokenHere ? ':token' : (HIDDEN_AFTER[before] ?? visible(segment))}`
   }
   const name = `${method} ${template}`
-  return { name, resource, answer: ANSWER_SHAPES[name] }
+  return { name, resource, key: `${name}|${resource}`, answer: ANSWER_SHAPES[name] }
 }
 
 function visible(segment: string): string {

@@ -75,7 +75,8 @@ describe.concurrent('holdfast doctor', () => {
     ['DISCORD_CLIENT_ID', ''],
     ['DISCORD_PUBLIC_KEY', 'abc'],
     ['HOLDFAST_PUBLIC_URL', 'dash.example'],
-    ['REDIS_URL', 'redis://localhost'],
+    ['REDIS_URL', 'localhost:6379'],
+    ['HOLDFAST_SECRET', 'too short'],
     ['DATABASE_URL', 'postgres://localhost/app'],
   ])('%s=%j is exit code 1, named, with what is accepted or what to do', async (variable, value) => {
     const { code, out, err } = await run(['doctor'], { [variable]: value })

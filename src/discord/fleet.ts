@@ -1,0 +1,39 @@
+import type { Route } from '../call.ts'
+import type { Milliseconds } from '../clock.ts'
+
+/**
+ * What one process learns about Discord and the others must know: an address that is banned or free again, somebody's
+ * 429, a dead token.
+ */
+export type Notice =
+  | { readonly about: 'egress' }
+  | { readonly about: 'principal'; readonly principal: string }
+  | { readonly about: 'resource'; readonly route: Route }
+  | { readonly about: 'route' | 'bucket'; readonly principal: string; readonly route: Route }
+  | { readonly about: 'token'; readonly tokenId: string }
+
+/** How many invalid requests others sent: when, and how many of them with tokens never seen valid. */
+export interface InvalidRequests {
+  readonly agoMs: Milliseconds
+  readonly count: number
+  readonly strangers: number
+}
+
+/** What the fleet tells this process. */
+export interface FleetNews {
+  noticed(notice: Notice, forMs: Milliseconds): void
+  /** Another process's probe got through. */
+  egressFree(): void
+  /** Another process has just sent these. */
+  invalidSent(requests: InvalidRequests): void
+  /** All that the fleet sent in the last ten minutes, this process included. */
+  invalidTotals(requests: readonly InvalidRequests[]): void
+}
+
+/** The processes that share an application and its address. No method waits, and none ever throws. */
+export interface Fleet {
+  listen(news: FleetNews): void
+  announce(notice: Notice, forMs: Milliseconds): void
+  announceEgressFree(): void
+  invalidSent(stranger: boolean): void
+}

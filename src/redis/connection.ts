@@ -1,0 +1,409 @@
+import { Breaker } from '../breaker.ts'
+import { afterInput, alarm, type Clock, type Milliseconds, sleepIdly } from '../clock.ts'
+import type { RedisConfig } from '../config.ts'
+import { withDeadline } from '../deadline.ts'
+import { closedError, HoldfastError } from '../errors.ts'
+import type { Events, Logger } from '../events.ts'
+import { type Link, loadLibrary, openLink, type RedisArgument } from './link.ts'
+import { RedisTime } from './redis-time.ts'
+import { defineScript, type Script } from './script.ts'
+
+export interface RedisConnectionOptions {
+  readonly config: RedisConfig
+  /** What every key and channel begins with. */
+  readonly prefix: string
+  readonly clock: Clock
+  readonly random: () => number
+  readonly events: Events
+  readonly logger?: Logger | undefined
+}
+
+/** What can be asked of Redis. */
+export interface Redis {
+  /** The values under keys of one slot. */
+  read(keys: readonly string[]): Promise<Array<Buffer | null>>
+  /** Runs a script; strings and integers come back. */
+  run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly RedisArgument[],
+    timeoutMs?: Milliseconds,
+  ): Promise<unknown>
+  publish(channel: string, message: Buffer | string): Promise<unknown>
+  deleteMatching(pattern: string): Promise<void>
+}
+
+/** Whoever keeps something in Redis, and has to catch up when it is back. */
+export interface Resident {
+  /** Runs before Redis counts as back, at the start too, in the order of `house`. What it throws keeps Redis away. */
+  returned?(redis: Redis): Promise<void>
+  /** Redis is away from now on. */
+  left?(): void
+}
+
+const FIRST_RETRY_MS: Milliseconds = 50
+const LONGEST_RETRY_MS: Milliseconds = 2_000
+/** A connection that lasted this long was a good one: the next retry comes soon again. */
+const GOOD_LIFE_MS: Milliseconds = 10_000
+/** Connecting, and everybody's catching up. */
+const RETURN_TIMEOUT_MS: Milliseconds = 30_000
+const CONNECT_TIMEOUT_MS: Milliseconds = 1_500
+/** How often a message to ourselves proves that messages still arrive. */
+const BEAT_EVERY_MS: Milliseconds = 5_000
+
+/**
+ * Proves that Redis answers and takes writes, and tells its time. A full memory is no reason to stay away: what is there
+ * can be read. A replica that takes no writes is: it could never forget anything.
+ */
+const PROBE = defineScript(
+  'probe',
+  `local wrote = redis.pcall('SET', KEYS[1], '1', 'PX', 10000)
+if type(wrote) == 'table' and wrote.err and string.sub(wrote.err, 1, 3) ~= 'OOM' then return wrote end
+return redis.call('TIME')`,
+)
+
+interface Pending {
+  readonly dueAt: Milliseconds
+  readonly late: () => void
+}
+
+/** One life of the connection: a link, and the deadlines of what was asked of it. */
+export interface Life {
+  readonly link: Link
+  readonly since: Milliseconds
+  readonly end: (why: unknown) => void
+  readonly ended: Promise<unknown>
+}
+
+/**
+ * Redis, or the certainty that it is away. The first answer that does not come in time, and any broken connection, opens
+ * the breaker: from then on everything rejects at once, nothing is queued, and one attempt after another (50 ms, doubling
+ * to 2 s) finds out whether it is back. Then every resident catches up, and the breaker closes.
+ *
+ * All that is asked of it rejects with HoldfastError REDIS_UNAVAILABLE (away, too slow, or refusing writes; a write that
+ * was too slow may still be applied) or REDIS_MISUSE (a programming error, such as a wrong type).
+ */
+export class RedisConnection implements Redis {
+  readonly prefix: string
+  readonly readTimeoutMs: Milliseconds
+  readonly writeTimeoutMs: Milliseconds
+  readonly time: RedisTime
+  readonly #options: RedisConnectionOptions
+  readonly #clock: Clock
+  readonly #breaker: Breaker
+  readonly #residents: Resident[] = []
+  readonly #channels = new Map<string, (message: Buffer) => void>()
+  readonly #pending = new Set<Pending>()
+  #cancelAlarm: () => void = () => {}
+  #alarmAt = Number.POSITIVE_INFINITY
+  readonly #closing = new AbortController()
+  #life: Life | undefined
+  #starting: Promise<void> | undefined
+  #loaded: Promise<unknown> = Promise.resolve()
+  #why: unknown
+
+  constructor(options: RedisConnectionOptions) {
+    this.#options = options
+    this.prefix = options.prefix
+    this.readTimeoutMs = options.config.readTimeoutMs
+    this.writeTimeoutMs = options.config.writeTimeoutMs
+    this.#clock = options.clock
+    this.time = new RedisTime(options.clock)
+    this.#breaker = new Breaker(options.clock, (state) =>
+      options.events.emit({ type: 'breaker', name: 'redis', state }),
+    )
+  }
+
+  get isUp(): boolean {
+    return this.#life !== undefined
+  }
+
+  /** Whether asking is worth it: it is there, or it is not known yet. */
+  get isUsable(): boolean {
+    return (
+      this.#life !== undefined || (this.#starting !== undefined && this.#breaker.state === 'closed' && !this.isClosed)
+    )
+  }
+
+  get isClosed(): boolean {
+    return this.#closing.signal.aborted
+  }
+
+  /** Ends this life of the connection; the next one begins at once. */
+  renew(): void {
+    this.#life?.end('it is opened anew')
+  }
+
+  /** Takes in somebody who catches up whenever Redis is back. Only before `start`. */
+  house(resident: Resident): void {
+    this.#residents.push(resident)
+  }
+
+  /** Hands every message of a channel to `listener`. Only before `start`. */
+  listen(channel: string, listener: (message: Buffer) => void): void {
+    this.#channels.set(channel, listener)
+  }
+
+  /** Begins to connect, once. Until it is known whether Redis is there, reads and scripts wait for it, within their own time. */
+  start(): void {
+    this.#starting ??= new Promise((resolve) => {
+      this.#loaded = loadLibrary().catch(() => {})
+      void this.#supervise(resolve)
+    })
+  }
+
+  /** Resolves when Redis was reached, or is known to be away, or after `deadlineMs`. */
+  async ready(deadlineMs: Milliseconds): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const cancelAlarm = alarm(this.#clock, deadlineMs, resolve)
+    void this.#starting?.then(resolve)
+    await promise
+    cancelAlarm()
+  }
+
+  /** Waits until Redis is there, as long as that is not known yet; else it rejects at once. */
+  async reach(timeoutMs: Milliseconds): Promise<Life> {
+    if (this.isClosed) throw closedError()
+    if (this.isUsable) {
+      // Reading the library from disk keeps the event loop busy, and is nobody's time-out.
+      await this.#loaded
+      await this.ready(timeoutMs)
+    }
+    if (this.#life) return this.#life
+    throw unavailable(this.#why)
+  }
+
+  read(keys: readonly string[]): Promise<Array<Buffer | null>> {
+    return this.#ask(this.readTimeoutMs, (link) => link.read(keys))
+  }
+
+  run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly RedisArgument[],
+    timeoutMs: Milliseconds = this.writeTimeoutMs,
+  ): Promise<unknown> {
+    return this.#ask(timeoutMs, (link) => link.run(script, keys, args), script.name)
+  }
+
+  publish(channel: string, message: Buffer | string): Promise<unknown> {
+    return this.#ask(this.writeTimeoutMs, (link) => link.publish(channel, message))
+  }
+
+  deleteMatching(pattern: string): Promise<void> {
+    return this.#ask(RETURN_TIMEOUT_MS, (link) => link.deleteMatching(pattern))
+  }
+
+  /** Ends the connection; everything asked from now on rejects. Idempotent. */
+  close(): void {
+    if (this.#closing.signal.aborted) return
+    this.#closing.abort(closedError())
+    this.#life?.end(closedError())
+  }
+
+  /** One life after another, with a pause between them. */
+  async #supervise(started: () => void): Promise<void> {
+    const { signal } = this.#closing
+    for (let failures = 0; !signal.aborted; ) {
+      let life: Life | undefined
+      try {
+        life = await this.#begin(signal)
+        this.#life = life
+        this.#why = undefined
+        this.#breaker.close()
+        started()
+        void this.#beat(life)
+        this.#why = await life.ended
+      } catch (error) {
+        this.#why = error
+      }
+      this.#life = undefined
+      started()
+      if (signal.aborted) break
+      failures = life && this.#clock.monotonic() - life.since > GOOD_LIFE_MS ? 0 : failures + 1
+      const pauseMs = Math.min(FIRST_RETRY_MS * 2 ** Math.min(failures, 10), LONGEST_RETRY_MS)
+      if (this.#breaker.state === 'closed' || failures === 1) this.#report()
+      this.#breaker.open(pauseMs)
+      for (const resident of this.#residents) resident.left?.()
+      await sleepIdly(this.#clock, pauseMs * (1 + this.#options.random() / 4), signal).catch(() => {})
+      this.#breaker.pass()
+    }
+  }
+
+  async #begin(signal: AbortSignal): Promise<Life> {
+    const { promise: ended, resolve: finish } = Promise.withResolvers<unknown>()
+    const late = () => unavailable('no connection in time')
+    const link = await withDeadline(this.#clock, CONNECT_TIMEOUT_MS, [signal], late, (signal) =>
+      openLink(this.#options.config, finish, signal),
+    )
+    const life: Life = {
+      link,
+      since: this.#clock.monotonic(),
+      ended,
+      end: (why) => {
+        finish(why)
+        link.destroy()
+      },
+    }
+    void ended.then(() => link.destroy())
+    try {
+      for (const [channel, listener] of this.#channels)
+        await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, listener))
+      this.time.forget()
+      const redis: Redis = {
+        read: (keys) => this.#within(life, this.writeTimeoutMs, (link) => link.read(keys)),
+        run: (script, keys, args, timeoutMs = this.writeTimeoutMs) =>
+          this.#within(life, timeoutMs, (link) => link.run(script, keys, args), script.name),
+        publish: (channel, message) =>
+          this.#within(life, this.writeTimeoutMs, (link) => link.publish(channel, message)),
+        deleteMatching: (pattern) => this.#within(life, RETURN_TIMEOUT_MS, (link) => link.deleteMatching(pattern)),
+      }
+      await this.#probe(redis)
+      for (const resident of this.#residents) await resident.returned?.(redis)
+      // As fast as a read has to be: a Redis that is too slow for those is as good as away.
+      await this.#within(life, this.readTimeoutMs, (link) => link.ping())
+      return life
+    } catch (error) {
+      life.end(error)
+      throw error
+    }
+  }
+
+  async #probe(redis: Redis): Promise<void> {
+    const sentAt = this.#clock.monotonic()
+    const [seconds, micros] = (await redis.run(PROBE, [`${this.prefix}{probe}`], [])) as [string, string]
+    this.time.observe(sentAt, Number(seconds) * 1000 + Number(micros) / 1000)
+  }
+
+  /** Sends messages to ourselves for as long as a life lasts: a half-dead connection is silent, not closed. */
+  async #beat(life: Life): Promise<void> {
+    const channel = `${this.prefix}beat:${Math.floor(this.#options.random() * 2 ** 52).toString(36)}`
+    let heard = true
+    try {
+      await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, () => (heard = true)))
+      while (this.#life === life) {
+        heard = false
+        await this.#within(life, this.writeTimeoutMs, (link) => link.publish(channel, ''))
+        await sleepIdly(this.#clock, BEAT_EVERY_MS, this.#closing.signal)
+        await new Promise<void>((read) => afterInput(read))
+        if (!heard) life.end(unavailable('messages do not arrive any more'))
+      }
+    } catch {
+      // It has ended, by a time-out that was noted where it happened or because we close.
+    }
+  }
+
+  #ask<T>(timeoutMs: Milliseconds, work: (link: Link) => Promise<T>, what?: string): Promise<T> {
+    const life = this.#life
+    if (life) return this.#within(life, timeoutMs, work, what)
+    return this.reach(timeoutMs).then((life) => this.#within(life, timeoutMs, work, what))
+  }
+
+  /** One question, with its deadline. The first that is not answered in time ends the life for all. */
+  #within<T>(life: Life, timeoutMs: Milliseconds, work: (link: Link) => Promise<T>, what?: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const pending: Pending = {
+        dueAt: this.#clock.monotonic() + timeoutMs,
+        late: () => {
+          const error = unavailable(`no answer within ${timeoutMs} ms`)
+          reject(error)
+          life.end(error)
+        },
+      }
+      this.#watch(pending)
+      work(life.link).then(
+        (value) => {
+          this.#unwatch(pending)
+          resolve(value)
+        },
+        (error) => {
+          this.#unwatch(pending)
+          const translated = translate(error, what)
+          reject(translated)
+          if (endsLife(error)) life.end(translated)
+        },
+      )
+    })
+  }
+
+  /** One alarm for all deadlines: setting one for each question would cost as much as the question. */
+  #watch(pending: Pending): void {
+    this.#pending.add(pending)
+    if (pending.dueAt < this.#alarmAt) this.#setAlarm(pending.dueAt)
+  }
+
+  #unwatch(pending: Pending): void {
+    this.#pending.delete(pending)
+    if (this.#pending.size > 0) return
+    this.#cancelAlarm()
+    this.#alarmAt = Number.POSITIVE_INFINITY
+  }
+
+  #setAlarm(at: Milliseconds): void {
+    this.#cancelAlarm()
+    this.#alarmAt = at
+    this.#cancelAlarm = alarm(this.#clock, at - this.#clock.monotonic(), () => {
+      this.#alarmAt = Number.POSITIVE_INFINITY
+      afterInput(() => this.#judge())
+    })
+  }
+
+  #judge(): void {
+    const now = this.#clock.monotonic()
+    let nextAt = Number.POSITIVE_INFINITY
+    for (const pending of this.#pending) {
+      if (pending.dueAt > now) {
+        nextAt = Math.min(nextAt, pending.dueAt)
+        continue
+      }
+      this.#pending.delete(pending)
+      pending.late()
+    }
+    if (nextAt < this.#alarmAt) this.#setAlarm(nextAt)
+  }
+
+  #report(): void {
+    this.#options.logger?.warn(
+      { error: describe(this.#why) },
+      'Redis is away; every process carries on with its own memory until it is back',
+    )
+  }
+}
+
+/** Replies that mean: nothing can be done with this Redis now. */
+const AWAY_REPLY =
+  /^(READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOAUTH|WRONGPASS|NOPERM|BUSY|MISCONF|UNKILLABLE|TRYAGAIN)\b/
+/** Replies that mean: this write was refused, and what is there can still be read. */
+const REFUSED_REPLY = /^(OOM|NOREPLICAS)\b/
+
+function isReply(error: unknown): error is Error {
+  // Named by the library for everything that Redis itself answered with.
+  return error instanceof Error && /^(SimpleError|BlobError|ErrorReply)$/.test(error.constructor.name)
+}
+
+function endsLife(error: unknown): boolean {
+  return !isReply(error) || AWAY_REPLY.test(error.message)
+}
+
+function translate(error: unknown, what = 'a read'): HoldfastError {
+  if (error instanceof HoldfastError) return error
+  if (!isReply(error) || AWAY_REPLY.test(error.message) || REFUSED_REPLY.test(error.message)) return unavailable(error)
+  return new HoldfastError(
+    'REDIS_MISUSE',
+    `Redis refused ${what}: ${error.message.slice(0, 200)}; look whether something else writes under the same namespace`,
+  )
+}
+
+function unavailable(why: unknown): HoldfastError {
+  return new HoldfastError('REDIS_UNAVAILABLE', `Redis cannot be used: ${describe(why)}`)
+}
+
+/** What happened, in words that hold no URL: the library's messages may name the host, and a URL its password. */
+function describe(why: unknown): string {
+  if (typeof why === 'string') return why
+  if (why instanceof HoldfastError) return why.message.replace(/^Redis cannot be used: /, '')
+  if (isReply(why)) return why.message.split(' ', 1)[0]!
+  if (!(why instanceof Error)) return 'not connected yet'
+  const { code } = why as { code?: unknown }
+  return typeof code === 'string' ? code : why.constructor.name
+}

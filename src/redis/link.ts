@@ -1,0 +1,171 @@
+import type { createClient as CreateClient, createCluster as CreateCluster } from '@keyv/redis'
+import type { Milliseconds } from '../clock.ts'
+import type { RedisConfig } from '../config.ts'
+import type { Script } from './script.ts'
+
+/** RESP's type of bulk strings: read as Buffers where values are binary. */
+const BULK_STRING = 36
+const CONNECT_TIMEOUT_MS: Milliseconds = 1_000
+
+/**
+ * One life of the connection to Redis: commands, and messages beside them. It never reconnects: whoever holds it makes
+ * a new one, so that nothing of an old life (a queued command, a listener) is left in the next.
+ */
+export interface Link {
+  /** The values under keys of one slot. */
+  read(keys: readonly string[]): Promise<Array<Buffer | null>>
+  run(script: Script, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown>
+  subscribe(channel: string, listener: (message: Buffer) => void): Promise<void>
+  publish(channel: string, message: Buffer | string): Promise<unknown>
+  /** Answers once every node that serves keys has. */
+  ping(): Promise<unknown>
+  /** Deletes what matches `pattern`, on all nodes. */
+  deleteMatching(pattern: string): Promise<void>
+  /** Ends it at once; what is under way rejects. Idempotent. */
+  destroy(): void
+}
+
+export type RedisArgument = string | number | Buffer
+
+/** Loads the library; it is not read from disk before Redis is configured. */
+export const loadLibrary = () => import('@keyv/redis')
+
+/**
+ * Connects. `onEnd` is called when any part of it ended by itself. Rejects with the library's own error, which may name
+ * the host and never the password.
+ */
+export async function openLink(
+  config: RedisConfig,
+  onEnd: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<Link> {
+  const { createClient, createCluster } = await loadLibrary()
+  if (signal.aborted) throw signal.reason
+  const link = config.cluster
+    ? clusterLink(createCluster, config.urls, onEnd)
+    : singleLink(createClient, config.urls[0]!, onEnd)
+  const abort = () => link.destroy()
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    await link.connect()
+    return link
+  } catch (error) {
+    link.destroy()
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', abort)
+  }
+}
+
+/** What both kinds of client are told: fail at once instead of queueing, and leave coming back to us. */
+const CLIENT_OPTIONS = { disableOfflineQueue: true } as const
+const SOCKET_OPTIONS = { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false } as const
+
+type Unconnected = Link & { connect(): Promise<void> }
+
+function singleLink(createClient: typeof CreateClient, url: string, onEnd: (error: unknown) => void): Unconnected {
+  const client = createClient({ ...CLIENT_OPTIONS, url, socket: SOCKET_OPTIONS })
+  const subscriber = client.duplicate()
+  for (const one of [client, subscriber]) {
+    one.on('error', onEnd)
+    one.on('end', onEnd)
+    // An idle connection keeps no process alive; whoever waits for an answer has a deadline, and that does.
+    one.unref()
+  }
+  const binary = client.withTypeMapping({ [BULK_STRING]: Buffer })
+  return {
+    connect: async () => {
+      await Promise.all([client.connect(), subscriber.connect()])
+    },
+    read: (keys) => binary.mGet(keys as string[]) as unknown as Promise<Array<Buffer | null>>,
+    run: (script, keys, args) => runScript(client, script, keys, args),
+    subscribe: (channel, listener) => subscriber.subscribe(channel, listener, true),
+    publish: (channel, message) => client.publish(channel, message),
+    ping: () => client.ping(),
+    deleteMatching: (pattern) => deleteMatching(client, pattern),
+    destroy: () => {
+      for (const one of [client, subscriber]) if (one.isOpen) one.destroy()
+    },
+  }
+}
+
+function clusterLink(
+  createCluster: typeof CreateCluster,
+  urls: readonly string[],
+  onEnd: (error: unknown) => void,
+): Unconnected {
+  const { username, password, protocol } = new URL(urls[0]!)
+  const cluster = createCluster({
+    rootNodes: urls.map((url) => ({ url })),
+    // The nodes that are found through these have the same user and encryption.
+    defaults: {
+      ...CLIENT_OPTIONS,
+      ...(username !== '' && { username: decodeURIComponent(username) }),
+      ...(password !== '' && { password: decodeURIComponent(password) }),
+      socket: { ...SOCKET_OPTIONS, ...(protocol === 'rediss:' && { tls: true as const }) },
+    },
+  })
+  for (const event of ['error', 'node-error', 'node-disconnect']) cluster.on(event, onEnd)
+  const masters = () => Promise.all(cluster.masters.map((node) => cluster.nodeClient(node)))
+  const unref = async () => {
+    for (const client of await masters()) client.unref()
+    cluster.pubSubNode?.client.unref()
+  }
+  const binary = cluster.withTypeMapping({ [BULK_STRING]: Buffer })
+  return {
+    connect: async () => {
+      await cluster.connect()
+      await unref()
+    },
+    read: (keys) => binary.mGet(keys as string[]) as unknown as Promise<Array<Buffer | null>>,
+    run: (script, keys, args) => runScript(cluster, script, keys, args),
+    subscribe: async (channel, listener) => {
+      await cluster.subscribe(channel, listener, true)
+      await unref()
+    },
+    publish: (channel, message) => cluster.publish(channel, message),
+    ping: async () => Promise.all((await masters()).map((client) => client.ping())),
+    deleteMatching: async (pattern) => {
+      for (const client of await masters()) await deleteMatching(client, pattern)
+    },
+    destroy: () => {
+      if (cluster.isOpen) cluster.destroy()
+    },
+  }
+}
+
+interface Evaluator {
+  evalSha(sha1: string, options: { keys: string[]; arguments: Array<string | Buffer> }): Promise<unknown>
+  eval(source: string, options: { keys: string[]; arguments: Array<string | Buffer> }): Promise<unknown>
+}
+
+async function runScript(
+  client: Evaluator,
+  script: Script,
+  keys: readonly string[],
+  args: readonly RedisArgument[],
+): Promise<unknown> {
+  const options = {
+    keys: keys as string[],
+    arguments: args.map((argument) => (typeof argument === 'number' ? String(argument) : argument)),
+  }
+  try {
+    return await client.evalSha(script.sha1, options)
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
+    return client.eval(script.source, options)
+  }
+}
+
+/** How many keys are looked at, and deleted, in one step: Redis serves others between the steps. */
+const SCAN_COUNT = 1_000
+
+interface Scanner {
+  scanIterator(options: { MATCH: string; COUNT: number }): AsyncIterable<string[]>
+  unlink(keys: string): Promise<unknown>
+}
+
+async function deleteMatching(client: Scanner, pattern: string): Promise<void> {
+  for await (const keys of client.scanIterator({ MATCH: pattern, COUNT: SCAN_COUNT }))
+    await Promise.all(keys.map((key) => client.unlink(key)))
+}

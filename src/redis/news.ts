@@ -1,0 +1,62 @@
+import type { KeyRing } from '../key-ring.ts'
+import type { RedisConnection } from './connection.ts'
+
+/** Digits of a time in microseconds, which scripts put in front of what they publish. */
+const TIME_DIGITS = 16
+export const NO_TIME = '0'.repeat(TIME_DIGITS)
+
+/** What one process tells the others; `kind` says who listens. */
+export type NewsItem = readonly [kind: string, ...details: ReadonlyArray<string | number>]
+
+/**
+ * What processes tell each other, over one channel. Sealed: nobody who listens learns a user's id, and nobody who can
+ * only reach Redis can make a process believe anything.
+ */
+export class News {
+  readonly channel: string
+  readonly #ring: KeyRing
+  readonly #listeners = new Map<string, (details: ReadonlyArray<string | number>, atMicros: number) => void>()
+  /** Tells our own messages, which come back to us, from the others'. */
+  readonly #self: string
+
+  constructor(connection: RedisConnection, ring: KeyRing, random: () => number) {
+    this.#ring = ring
+    this.#self = Math.floor(random() * 2 ** 52).toString(36)
+    this.channel = `${connection.prefix}news`
+    connection.listen(this.channel, (message) => this.#receive(message))
+  }
+
+  on(kind: string, listener: (details: ReadonlyArray<string | number>, atMicros: number) => void): void {
+    this.#listeners.set(kind, listener)
+  }
+
+  /** A message for a script to publish, after 16 digits of time. */
+  sealed(item: NewsItem): string {
+    return this.#ring.seal(JSON.stringify([this.#self, ...item]), this.channel).toString('base64')
+  }
+
+  /** What `publish` takes. */
+  message(item: NewsItem): readonly [channel: string, message: string] {
+    return [this.channel, NO_TIME + this.sealed(item)]
+  }
+
+  /** Hands on a message that was kept for us. `forMs` takes the place of its last detail: how long it still holds. */
+  deliver(sealed: string, forMs: number): void {
+    const item = this.#open(sealed)
+    if (item) this.#listeners.get(item.kind)?.([...item.details.slice(0, -1), forMs], 0)
+  }
+
+  #receive(message: Buffer): void {
+    const text = message.toString('latin1')
+    const item = this.#open(text.slice(TIME_DIGITS))
+    if (item) this.#listeners.get(item.kind)?.(item.details, Number(text.slice(0, TIME_DIGITS)))
+  }
+
+  /** Undefined for what is our own, and for what nobody with our secret has written. */
+  #open(sealed: string): { kind: string; details: Array<string | number> } | undefined {
+    const opened = this.#ring.open(Buffer.from(sealed, 'base64'), this.channel)
+    if (opened === undefined) return undefined
+    const [sender, kind, ...details]: [string, string, ...Array<string | number>] = JSON.parse(opened)
+    return sender === this.#self ? undefined : { kind, details }
+  }
+}

@@ -1,0 +1,59 @@
+import type { Clock, Milliseconds } from '../clock.ts'
+import type { RedisConfig } from '../config.ts'
+import { DISCORD_API } from '../config.ts'
+import type { Events, Logger } from '../events.ts'
+import { fingerprint, KeyRing } from '../key-ring.ts'
+import { RedisConnection } from './connection.ts'
+import { Entries } from './entries.ts'
+import { FleetBoard } from './fleet-board.ts'
+import { Naming } from './naming.ts'
+import { News } from './news.ts'
+
+/** Of everything that is written here. What another layout wrote is not even looked at. */
+const LAYOUT = 1
+
+export interface RedisRoom {
+  readonly connection: RedisConnection
+  readonly naming: Naming
+  readonly entries: Entries
+  readonly fleet: FleetBoard
+}
+
+/** Everything that lives in Redis. Nothing is opened before `connection.start()`. */
+export function openRedis(options: {
+  readonly config: RedisConfig
+  readonly secrets: readonly string[]
+  readonly clientId: string | undefined
+  readonly baseUrl: URL
+  readonly staleMs: Milliseconds
+  readonly loadTimeoutMs: Milliseconds
+  readonly clock: Clock
+  readonly random: () => number
+  readonly events: Events
+  readonly logger: Logger | undefined
+}): RedisRoom {
+  const { clock, events, logger, random } = options
+  const ring = new KeyRing(options.secrets)
+  const connection = new RedisConnection({ ...options, prefix: keyPrefix(options) })
+  const news = new News(connection, ring, random)
+  const naming = new Naming(connection, ring, news, logger)
+  const fleet = new FleetBoard(connection, news, clock)
+  const entries = new Entries({ ...options, connection, naming, news, ring, events })
+  // The names first: the others need them to catch up.
+  for (const resident of [naming, fleet, entries]) connection.house(resident)
+  return { connection, naming, entries, fleet }
+}
+
+/** What every key begins with: `holdfast:1:<namespace>:<application>:`, and where Discord is, if it is somewhere else. */
+export function keyPrefix({
+  config,
+  clientId,
+  baseUrl,
+}: {
+  readonly config: RedisConfig
+  readonly clientId: string | undefined
+  readonly baseUrl: URL
+}): string {
+  const elsewhere = baseUrl.href.replace(/\/$/, '') === DISCORD_API ? '' : `@${fingerprint(baseUrl.href).slice(0, 8)}`
+  return `holdfast:${LAYOUT}:${config.namespace}:${clientId ?? 'app'}${elsewhere}:`
+}
