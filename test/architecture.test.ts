@@ -15,14 +15,18 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cache: ['hall', 'cache'],
   auth: ['hall', 'auth'],
   browser: ['hall', 'browser'],
-  // Of other rooms, the interfaces that it implements: see TYPES_ONLY.
-  redis: ['hall', 'redis', 'cache/shared-tier.ts', 'discord/fleet.ts'],
+  redis: ['hall', 'redis'],
   'holdfast.ts': ['hall', 'discord', 'cache', 'auth', 'redis'],
   'index.ts': ['hall', 'discord', 'cache', 'auth', 'holdfast.ts'],
   // The referee does not borrow the player's rule book.
   simulator: ['simulator', 'clock.ts'],
   // A user of the package like any other: its doors only.
   cli: ['cli'],
+}
+
+/** The interfaces of other rooms that a room implements: it imports their types and nothing else. */
+const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
+  redis: ['cache/shared-tier.ts', 'discord/fleet.ts'],
 }
 
 /**
@@ -93,7 +97,8 @@ function violations(tree: Tree): string[] {
       else if (!(target in tree)) found.push(`${file}: imports ${module}, which is not there`)
       else {
         targets.push(target)
-        if (allowed && !allowed.includes(roomOf(target)) && !allowed.includes(target))
+        const implemented = TYPES_OF[room]?.includes(target) && !runtimeModulesOf(code).includes(module)
+        if (allowed && !implemented && !allowed.includes(roomOf(target)) && !allowed.includes(target))
           found.push(`${file}: ${room} may not import ${target}`)
       }
     }
@@ -121,6 +126,11 @@ function modulesOf(code: string): string[] {
     /\brequire\(\s*['"]([^'"]+)['"]/g,
   ]
   return patterns.flatMap((pattern) => [...code.matchAll(pattern)].map((match) => match[1]!))
+}
+
+/** What a file imports when it runs: all but `import type` and `export type`. */
+function runtimeModulesOf(code: string): string[] {
+  return modulesOf(code.replace(/^\s*(?:import|export)\s+type\b[^'"`;()]*?\bfrom\s*['"][^'"]+['"]/gm, ''))
 }
 
 function cycles(imports: ReadonlyMap<string, readonly string[]>): string[] {
@@ -178,6 +188,8 @@ describe('the check', () => {
     'clock.ts': 'export const now = () => Date.now() + performance.now()\nsetTimeout(now, 1)\n',
     'key-ring.ts': "import { hash } from 'node:crypto'\n",
     'errors.ts': "import type { Clock } from './clock.ts'\n",
+    'discord/fleet.ts': 'export interface Fleet {}\n',
+    'redis/board.ts': "import type { Fleet } from '../discord/fleet.ts'\n",
     'cache/cache.ts': "import { a } from '../errors.ts'\nexport const at = new Date(0)\n",
     'discord/transport.ts': "import { Pool } from 'undici'\n",
     'simulator/virtual-clock.ts': "import type { Clock } from '../clock.ts'\nsetImmediate(() => {})\n",
@@ -216,6 +228,21 @@ describe('the check', () => {
     ['holdfast.ts importing the simulator', { 'holdfast.ts': "import './simulator/server.ts'" }, 'holdfast.ts may not'],
     ['an import from outside src', { 'auth/b.ts': "import '../../test/x.ts'" }, 'outside src'],
     ['an import of a file that is not there', { 'auth/b.ts': "import './gone.ts'" }, 'not there'],
+    [
+      'redis importing what another room does',
+      { 'redis/b.ts': "import { x } from '../cache/cache.ts'" },
+      'redis may not',
+    ],
+    [
+      '… or an interface it implements, at run time',
+      { 'cache/shared-tier.ts': '', 'redis/b.ts': "import { x } from '../cache/shared-tier.ts'" },
+      'redis may not',
+    ],
+    [
+      'the client library outside redis/link.ts',
+      { 'redis/b.ts': "import '@keyv/redis'" },
+      'may not import @keyv/redis',
+    ],
     ['a room without a row', { 'attic/b.ts': '' }, 'no row'],
     [
       'a cycle',

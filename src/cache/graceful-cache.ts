@@ -138,8 +138,9 @@ export class GracefulCache {
     const sharedKey = asSharedKey(key, id, options.codec?.version)
     const ticket = await shared.take(sharedKey, entry.staleMs)
     if (!ticket || this.#memory.find(id) !== entry) return
-    this.#memory.store(id, { ...entry, begunAt: ticket.begunAt, life })
-    await shared.write(sharedKey, ticket, text(), entry.staleMs)
+    const stored = { ...entry, begunAt: ticket.begunAt }
+    this.#memory.store(id, stored)
+    await this.#write(sharedKey, id, stored, ticket, text())
   }
 
   /**
@@ -330,7 +331,8 @@ export class GracefulCache {
           this.#memory.store(id, entry)
         }
         // Also where it was invalidated meanwhile: the shared tier knows which of the two came first.
-        if (outcome.ticket) this.#write(key, id, entry, outcome.ticket, text(), options.codec?.version)
+        if (outcome.ticket)
+          void this.#write(asSharedKey(key, id, options.codec?.version), id, entry, outcome.ticket, text())
         this.#counts.loaded++
         return asCached(entry, 'loaded', 'load', 0)
       } catch (error) {
@@ -389,14 +391,14 @@ export class GracefulCache {
     return reasonOf(error) === 'throttled' ? 0 : failure.notBeforeMs - this.#clock.monotonic()
   }
 
-  #write(key: CacheKey, id: string, entry: Entry, ticket: Ticket, text: string, version: string | undefined): void {
-    const written = this.#shared!.write(asSharedKey(key, id, version), ticket, text, entry.staleMs)
-    this.#keep(
-      written.then((stands) => {
-        // Invalidated, or replaced by something newer, while it was being loaded.
-        if (stands === false && this.#memory.find(id) === entry) this.#memory.delete(id)
-      }),
-    )
+  /** Stores for all processes. Resolves when that is done or given up; nobody who asked for the value waits for it. */
+  #write(key: SharedKey, id: string, entry: Entry, ticket: Ticket, text: string): Promise<void> {
+    const written = this.#shared!.write(key, ticket, text, entry.staleMs).then((stands) => {
+      // Invalidated, or replaced by something newer, while it was being loaded.
+      if (stands === false && this.#memory.find(id) === entry) this.#memory.delete(id)
+    })
+    this.#keep(written)
+    return written
   }
 
   /** Remembers work in the background until it has ended. What is given here never rejects. */

@@ -1,7 +1,7 @@
 import { Breaker } from '../breaker.ts'
 import { afterInput, alarm, type Clock, type Milliseconds, sleepIdly } from '../clock.ts'
 import type { RedisConfig } from '../config.ts'
-import { withDeadline } from '../deadline.ts'
+import { abandonable, withDeadline } from '../deadline.ts'
 import { closedError, HoldfastError } from '../errors.ts'
 import type { Events, Logger } from '../events.ts'
 import { type Link, loadLibrary, openLink, type RedisArgument } from './link.ts'
@@ -222,7 +222,7 @@ export class RedisConnection implements Redis {
       if (signal.aborted) break
       failures = life && this.#clock.monotonic() - life.since > GOOD_LIFE_MS ? 0 : failures + 1
       const pauseMs = Math.min(FIRST_RETRY_MS * 2 ** Math.min(failures, 10), LONGEST_RETRY_MS)
-      if (this.#breaker.state === 'closed' || failures === 1) this.#report()
+      if (this.#breaker.state === 'closed') this.#report()
       this.#breaker.open(pauseMs)
       for (const resident of this.#residents) resident.left?.()
       await sleepIdly(this.#clock, pauseMs * (1 + this.#options.random() / 4), signal).catch(() => {})
@@ -234,7 +234,7 @@ export class RedisConnection implements Redis {
     const { promise: ended, resolve: finish } = Promise.withResolvers<unknown>()
     const late = () => unavailable('no connection in time')
     const link = await withDeadline(this.#clock, CONNECT_TIMEOUT_MS, [signal], late, (signal) =>
-      openLink(this.#options.config, finish, signal),
+      abandonable(() => openLink(this.#options.config, finish, signal), signal),
     )
     const life: Life = {
       link,
@@ -249,7 +249,6 @@ export class RedisConnection implements Redis {
     try {
       for (const [channel, listener] of this.#channels)
         await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, listener))
-      this.time.forget()
       const redis: Redis = {
         read: (keys) => this.#within(life, this.writeTimeoutMs, (link) => link.read(keys)),
         run: (script, keys, args, timeoutMs = this.writeTimeoutMs) =>
@@ -272,7 +271,7 @@ export class RedisConnection implements Redis {
   async #probe(redis: Redis): Promise<void> {
     const sentAt = this.#clock.monotonic()
     const [seconds, micros] = (await redis.run(PROBE, [`${this.prefix}{probe}`], [])) as [string, string]
-    this.time.observe(sentAt, Number(seconds) * 1000 + Number(micros) / 1000)
+    this.time.begin(sentAt, Number(seconds) * 1000 + Number(micros) / 1000)
   }
 
   /** Sends messages to ourselves for as long as a life lasts: a half-dead connection is silent, not closed. */
@@ -311,7 +310,8 @@ export class RedisConnection implements Redis {
         },
       }
       this.#watch(pending)
-      work(life.link).then(
+      // Inside a promise, so that a client that throws at once is treated like any other.
+      new Promise<T>((asked) => asked(work(life.link))).then(
         (value) => {
           this.#unwatch(pending)
           resolve(value)
@@ -376,9 +376,9 @@ const AWAY_REPLY =
 /** Replies that mean: this write was refused, and what is there can still be read. */
 const REFUSED_REPLY = /^(OOM|NOREPLICAS)\b/
 
+/** Whether Redis itself answered with it: its errors begin with a word in capitals, the library's and the system's do not. */
 function isReply(error: unknown): error is Error {
-  // Named by the library for everything that Redis itself answered with.
-  return error instanceof Error && /^(SimpleError|BlobError|ErrorReply)$/.test(error.constructor.name)
+  return error instanceof Error && /^[A-Z][A-Z0-9_]+( |$)/.test(error.message)
 }
 
 function endsLife(error: unknown): boolean {

@@ -48,6 +48,7 @@ export async function openLink(
   signal.addEventListener('abort', abort, { once: true })
   try {
     await link.connect()
+    signal.throwIfAborted()
     return link
   } catch (error) {
     link.destroy()

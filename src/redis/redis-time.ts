@@ -31,8 +31,9 @@ export class RedisTime {
     this.#estimatedAt = sentAt
   }
 
-  /** Redis may be another machine now. */
-  forget(): void {
-    this.#offsetMs = undefined
+  /** As `observe`, at the beginning of a connection: Redis may be another machine now. */
+  begin(sentAt: Milliseconds, redisNow: Milliseconds): void {
+    this.#offsetMs = redisNow - sentAt
+    this.#estimatedAt = sentAt
   }
 }
