@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { NUMBERS, TEXTS } from '../../src/config.ts'
 import { ERROR_CODES } from '../../src/error-codes.ts'
+import { REDIS_CHANNELS, REDIS_KEYS } from '../../src/redis/keys.ts'
 
 const NOTE = '<!-- Written by `npm run docs` from the source. Change the source. -->\n'
 
@@ -60,17 +61,36 @@ ${table(['variable', 'option', 'default', ''], texts)}
 ## Only as options
 
 ${docsOf('src/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'random', 'retryOn'])}
+
+## Redis
+
+\`REDIS_URL\` is a \`redis://\` or \`rediss://\` URL; \`HOLDFAST_SECRET\` is needed with it. Option \`redis\` is such a URL, or an
+object of:
+
+${docsOf('src/config.ts', 'RedisOptions', ['url', 'cluster', 'namespace', 'readTimeoutMs', 'writeTimeoutMs'], 'type')}
+
+## Secrets
+
+| variable | option | |
+| --- | --- | --- |
+| \`HOLDFAST_SECRET\` | \`secret\` | at least 32 bytes; seals and names what is kept outside the process |
+| \`HOLDFAST_SECRET_PREVIOUS\` | the second of a list | what was sealed under it can still be opened; drop it when the stale time has passed |
 `
 }
 
 /** The first line of the docstrings of some properties of an interface. */
-function docsOf(file: string, name: string, wanted: readonly string[]): string {
+function docsOf(
+  file: string,
+  name: string,
+  wanted: readonly string[],
+  kind: 'interface' | 'type' = 'interface',
+): string {
   const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
-  const body = text.slice(text.indexOf(`export interface ${name}`))
+  const body = text.slice(text.indexOf(`export ${kind} ${name}`))
   const rows = wanted.map((property) => {
-    const found = new RegExp(`(?:/\\*\\* ([^\\n]*?) \\*/\\s*)?\\b${property}\\?: ([^\\n]+)`).exec(body)
+    const found = new RegExp(`(?:/\\*\\* ([^\\n]*?) \\*/\\s*)?\\b${property}\\??: ([^\\n}]+)`).exec(body)
     if (!found) throw new Error(`${name} has no ${property}`)
-    return [`\`${property}\``, `\`${found[2]}\``, found[1] ?? '']
+    return [`\`${property}\``, `\`${found[2]!.trim()}\``, found[1] ?? '']
   })
   return table(['option', 'type', ''], rows)
 }
@@ -113,11 +133,39 @@ ${table(['type', 'fields', 'when'], rows)}
 `
 }
 
+function redis(): string {
+  const code = (text: string) => `\`${text}\``
+  return `# What is in Redis
+${NOTE}
+Every key and channel begins with \`holdfast:1:<namespace>:<application id>:\`; where Discord is not at its usual address,
+the application id (\`app\` without one) is followed by \`@\` and a short hash of where it is. \`1\` is the layout: another one is not looked at.
+
+## Keys
+
+${table(
+  ['key', 'holds', 'lasts'],
+  Object.values(REDIS_KEYS).map(([pattern, holds, lasts]) => [code(pattern), holds, lasts]),
+)}
+
+Sealed is AES-256-GCM under a key derived (HKDF) from \`HOLDFAST_SECRET\`; the full key name, the header and the codec's
+version are authenticated with it, so a value that was copied, swapped or edited is not there. The header is
+\`1\`, \`v\` or \`g\` (gone), the microsecond of Redis's clock at which the load began (16 digits), a space, and the epoch.
+
+## Channels
+
+${table(
+  ['channel', 'carries'],
+  Object.values(REDIS_CHANNELS).map(([pattern, carries]) => [code(pattern), carries]),
+)}
+`
+}
+
 /** Every page with its text. */
 export const pages: Readonly<Record<string, () => string>> = {
   'configuration.md': configuration,
   'errors.md': errors,
   'events.md': events,
+  'redis.md': redis,
 }
 
 if (process.argv[1] === import.meta.filename)

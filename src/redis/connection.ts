@@ -4,6 +4,7 @@ import type { RedisConfig } from '../config.ts'
 import { abandonable, withDeadline } from '../deadline.ts'
 import { closedError, HoldfastError } from '../errors.ts'
 import type { Events, Logger } from '../events.ts'
+import { REDIS_KEYS } from './keys.ts'
 import { type Link, loadLibrary, openLink, type RedisArgument } from './link.ts'
 import { RedisTime } from './redis-time.ts'
 import { defineScript, type Script } from './script.ts'
@@ -270,7 +271,7 @@ export class RedisConnection implements Redis {
 
   async #probe(redis: Redis): Promise<void> {
     const sentAt = this.#clock.monotonic()
-    const [seconds, micros] = (await redis.run(PROBE, [`${this.prefix}{probe}`], [])) as [string, string]
+    const [seconds, micros] = (await redis.run(PROBE, [this.prefix + REDIS_KEYS.probe[0]], [])) as [string, string]
     this.time.begin(sentAt, Number(seconds) * 1000 + Number(micros) / 1000)
   }
 

@@ -7,6 +7,7 @@ import type { KeyRing } from '../key-ring.ts'
 import type { Redis, RedisConnection, Resident } from './connection.ts'
 import * as header from './entry-header.ts'
 import { BEGIN, GIVE_UP, INVALIDATE, INVALIDATE_USER, PURGE, RENEW, WRITE } from './entry-scripts.ts'
+import { REDIS_KEYS } from './keys.ts'
 import type { Naming } from './naming.ts'
 import type { News } from './news.ts'
 
@@ -295,7 +296,7 @@ export class Entries implements SharedTier, Resident {
   }
 
   #purgedKey(): string {
-    return `${this.#connection.prefix}{purged}:at`
+    return this.#connection.prefix + REDIS_KEYS.purged[0]
   }
 
   #epochLastsMs(staleMs: Milliseconds): Milliseconds {

@@ -1,6 +1,7 @@
 import type { Clock, Milliseconds } from '../clock.ts'
 import type { Fleet, FleetNews, InvalidRequests, Notice } from '../discord/fleet.ts'
 import type { Redis, RedisConnection, Resident } from './connection.ts'
+import { REDIS_KEYS } from './keys.ts'
 import type { News } from './news.ts'
 import { defineScript } from './script.ts'
 
@@ -75,8 +76,8 @@ export class FleetBoard implements Fleet, Resident {
     this.#connection = connection
     this.#news = news
     this.#clock = clock
-    this.#board = `${connection.prefix}{discord}:notices`
-    this.#counts = `${connection.prefix}{discord}:invalid-requests`
+    this.#board = connection.prefix + REDIS_KEYS.notices[0]
+    this.#counts = connection.prefix + REDIS_KEYS.invalidRequests[0]
     news.on('notice', ([notice, forMs]) => this.#listener?.noticed(JSON.parse(String(notice)), Number(forMs)))
     news.on('egress-free', () => this.#listener?.egressFree())
     news.on('invalid', ([count, strangers]) =>

@@ -2,6 +2,7 @@ import { HoldfastError } from '../errors.ts'
 import type { Logger } from '../events.ts'
 import { fingerprint, type KeyRing, Names } from '../key-ring.ts'
 import type { Redis, RedisConnection, Resident } from './connection.ts'
+import { REDIS_KEYS } from './keys.ts'
 import type { News } from './news.ts'
 import { defineScript } from './script.ts'
 
@@ -31,7 +32,7 @@ export class Naming implements Resident {
     this.#ring = ring
     this.#news = news
     this.#logger = logger
-    this.#key = `${connection.prefix}{names}:key`
+    this.#key = connection.prefix + REDIS_KEYS.namingKey[0]
     // After a flush, a new process may have put another key there than the one we still use.
     news.on('names', ([name]) => {
       if (this.#namingKey !== undefined && name !== fingerprint(this.#namingKey)) connection.renew()

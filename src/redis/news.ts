@@ -1,5 +1,6 @@
 import type { KeyRing } from '../key-ring.ts'
 import type { RedisConnection } from './connection.ts'
+import { REDIS_CHANNELS } from './keys.ts'
 
 /** Digits of a time in microseconds, which scripts put in front of what they publish. */
 const TIME_DIGITS = 16
@@ -22,7 +23,7 @@ export class News {
   constructor(connection: RedisConnection, ring: KeyRing, random: () => number) {
     this.#ring = ring
     this.#self = Math.floor(random() * 2 ** 52).toString(36)
-    this.channel = `${connection.prefix}news`
+    this.channel = connection.prefix + REDIS_CHANNELS.news[0]
     connection.listen(this.channel, (message) => this.#receive(message))
   }
 

@@ -1,0 +1,29 @@
+/**
+ * Every key in Redis, without the prefix that all begin with: what it holds and how long it lasts. `<…>` stands for a
+ * name (HMAC-SHA256 under a naming key): no id, IP or token is ever in a key. What is in `{…}` decides the slot in a
+ * Cluster. docs/reference/redis.md is made from this table.
+ */
+export const REDIS_KEYS = {
+  namingKey: ['{names}:key', 'the key behind all names, sealed under the secret', 'for good'],
+  probe: ['{probe}', 'nothing; shows that Redis takes writes', '10 s'],
+  purged: ['{purged}:at', 'when everything was last invalidated at once', 'as long as the oldest value may last'],
+  epoch: [
+    '{<user>}:epoch',
+    'when the values beside it were last invalidated; those written under another epoch are not there',
+    'longer than they',
+  ],
+  entry: [
+    '{<user>}:entry:<label>:<key>',
+    "a value, sealed, after a header in clear; the label is the key's first word",
+    'its stale time',
+  ],
+  lease: ['{<user>}:lease:<label>:<key>', 'which process is loading the value, or that it failed', '2 s, renewed'],
+  notices: ['{discord}:notices', '429s, bans and dead tokens, sealed, for processes that come later', 'until they end'],
+  invalidRequests: ['{discord}:invalid-requests', 'how many invalid requests were sent, by 10 s', '10 min'],
+} as const satisfies Record<string, readonly [pattern: string, holds: string, lasts: string]>
+
+/** The channels, without the prefix. */
+export const REDIS_CHANNELS = {
+  news: ['news', 'what processes tell each other, sealed'],
+  beat: ['beat:<random>', 'a message of a process to itself every 5 s, which shows that messages still arrive'],
+} as const satisfies Record<string, readonly [pattern: string, carries: string]>
