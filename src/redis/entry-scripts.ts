@@ -1,7 +1,8 @@
 import { defineScript } from './script.ts'
 
 // Times are microseconds of Redis's clock, written with 16 digits so that they compare as text. An entry begins with the
-// header of entry-header.ts: kind in byte 2, its load's beginning in bytes 3 to 18, its epoch in bytes 20 to 44.
+// header of entry-header.ts: kind in byte 2, its load's beginning in bytes 3 to 18, its epoch in bytes 20 to 44. After a
+// fail-over to a machine whose clock is behind, values can be from the future: they are not in anybody's way.
 
 const NOW = `local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -27,7 +28,8 @@ end
 if ARGV[5] ~= 'take' then
   local head = redis.call('GETRANGE', KEYS[2], 0, 43)
   if string.sub(head, 1, 2) == '1v' and string.sub(head, 20) == epoch then
-    if now - tonumber(string.sub(head, 3, 18)) < tonumber(ARGV[5]) then return {'newer', stamp, ''} end
+    local age = now - tonumber(string.sub(head, 3, 18))
+    if age >= 0 and age < tonumber(ARGV[5]) then return {'newer', stamp, ''} end
   end
   local lease = redis.call('GET', KEYS[3])
   if lease and string.sub(lease, 1, 25) == epoch then
@@ -56,7 +58,9 @@ redis.call('PUBLISH', ARGV[7], stamp .. ARGV[8])
 if now - tonumber(begun) > tonumber(ARGV[3]) then return 'late' end
 if redis.call('GET', KEYS[1]) ~= string.sub(ARGV[1], 20) then return 'invalidated' end
 local held = redis.call('GETRANGE', KEYS[2], 0, 43)
-if string.sub(held, 3, 18) >= begun and #held == 44 then return 'older' end
+local since = #held == 44 and string.sub(held, 3, 18) or ''
+local ahead = string.sub(held, 2, 2) == 'v' and since > stamp
+if since >= begun and not ahead then return 'older' end
 redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[4])
 last(KEYS[1], ARGV[6])
 return 'written'`,
