@@ -38,6 +38,8 @@ export interface Redis {
 export interface Resident {
   /** Runs before Redis counts as back, at the start too, in the order of `house`. What it throws keeps Redis away. */
   returned?(redis: Redis): Promise<void>
+  /** Redis is back. What came up while everybody caught up can be said. */
+  back?(): void
   /** Redis is away from now on. */
   left?(): void
 }
@@ -101,6 +103,8 @@ export class RedisConnection implements Redis {
   #life: Life | undefined
   #starting: Promise<void> | undefined
   #loaded: Promise<unknown> = Promise.resolve()
+  /** Until somebody waited for the first connection in vain. */
+  #patient = true
   #why: unknown
 
   constructor(options: RedisConnectionOptions) {
@@ -121,9 +125,8 @@ export class RedisConnection implements Redis {
 
   /** Whether asking is worth it: it is there, or it is not known yet. */
   get isUsable(): boolean {
-    return (
-      this.#life !== undefined || (this.#starting !== undefined && this.#breaker.state === 'closed' && !this.isClosed)
-    )
+    if (this.#life !== undefined) return true
+    return this.#starting !== undefined && this.#patient && this.#breaker.state === 'closed' && !this.isClosed
   }
 
   get isClosed(): boolean {
@@ -162,13 +165,14 @@ export class RedisConnection implements Redis {
     cancelAlarm()
   }
 
-  /** Waits until Redis is there, as long as that is not known yet; else it rejects at once. */
+  /** Waits until Redis is there, as long as that is not known yet and nobody waited in vain; else it rejects at once. */
   async reach(timeoutMs: Milliseconds): Promise<Life> {
     if (this.isClosed) throw closedError()
     if (this.isUsable) {
       // Reading the library from disk keeps the event loop busy, and is nobody's time-out.
       await this.#loaded
       await this.ready(timeoutMs)
+      this.#patient = false
     }
     if (this.#life) return this.#life
     throw unavailable(this.#why)
@@ -199,7 +203,6 @@ export class RedisConnection implements Redis {
   close(): void {
     if (this.#closing.signal.aborted) return
     this.#closing.abort(closedError())
-    this.#life?.end(closedError())
   }
 
   /** One life after another, with a pause between them. */
@@ -213,6 +216,7 @@ export class RedisConnection implements Redis {
         this.#why = undefined
         this.#breaker.close()
         started()
+        for (const resident of this.#residents) resident.back?.()
         void this.#beat(life)
         this.#why = await life.ended
       } catch (error) {
@@ -246,7 +250,12 @@ export class RedisConnection implements Redis {
         link.destroy()
       },
     }
-    void ended.then(() => link.destroy())
+    const close = () => life.end(signal.reason)
+    signal.addEventListener('abort', close, { once: true })
+    void ended.then(() => {
+      signal.removeEventListener('abort', close)
+      link.destroy()
+    })
     try {
       for (const [channel, listener] of this.#channels)
         await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, listener))
@@ -262,6 +271,7 @@ export class RedisConnection implements Redis {
       for (const resident of this.#residents) await resident.returned?.(redis)
       // As fast as a read has to be: a Redis that is too slow for those is as good as away.
       await this.#within(life, this.readTimeoutMs, (link) => link.ping())
+      if (signal.aborted) throw signal.reason
       return life
     } catch (error) {
       life.end(error)

@@ -62,10 +62,20 @@ export async function openLink(
 const CLIENT_OPTIONS = { disableOfflineQueue: true } as const
 const SOCKET_OPTIONS = { connectTimeout: CONNECT_TIMEOUT_MS, reconnectStrategy: false } as const
 
+/**
+ * Ends all sockets of a link, in whatever state they are: the library's clients cannot be destroyed while they connect,
+ * nor can the one that it asks for a cluster's nodes.
+ */
+const endOfSockets = () => {
+  const ending = new AbortController()
+  return { end: () => ending.abort(), options: { ...SOCKET_OPTIONS, signal: ending.signal } }
+}
+
 type Unconnected = Link & { connect(): Promise<void> }
 
 function singleLink(createClient: typeof CreateClient, url: string, onEnd: (error: unknown) => void): Unconnected {
-  const client = createClient({ ...CLIENT_OPTIONS, url, socket: SOCKET_OPTIONS })
+  const sockets = endOfSockets()
+  const client = createClient({ ...CLIENT_OPTIONS, url, socket: sockets.options })
   const subscriber = client.duplicate()
   for (const one of [client, subscriber]) {
     one.on('error', onEnd)
@@ -86,6 +96,7 @@ function singleLink(createClient: typeof CreateClient, url: string, onEnd: (erro
     deleteMatching: (pattern) => deleteMatching(client, pattern),
     destroy: () => {
       for (const one of [client, subscriber]) if (one.isOpen) one.destroy()
+      sockets.end()
     },
   }
 }
@@ -96,6 +107,7 @@ function clusterLink(
   onEnd: (error: unknown) => void,
 ): Unconnected {
   const { username, password, protocol } = new URL(urls[0]!)
+  const sockets = endOfSockets()
   const cluster = createCluster({
     rootNodes: urls.map((url) => ({ url })),
     // The nodes that are found through these have the same user and encryption.
@@ -103,7 +115,7 @@ function clusterLink(
       ...CLIENT_OPTIONS,
       ...(username !== '' && { username: decodeURIComponent(username) }),
       ...(password !== '' && { password: decodeURIComponent(password) }),
-      socket: { ...SOCKET_OPTIONS, ...(protocol === 'rediss:' && { tls: true as const }) },
+      socket: { ...sockets.options, ...(protocol === 'rediss:' && { tls: true as const }) },
     },
   })
   for (const event of ['error', 'node-error', 'node-disconnect']) cluster.on(event, onEnd)
@@ -130,7 +142,10 @@ function clusterLink(
       for (const client of await masters()) await deleteMatching(client, pattern)
     },
     destroy: () => {
-      if (cluster.isOpen) cluster.destroy()
+      // One by one: the cluster's own destroy() stops at the first that has ended by itself.
+      const clients = [...cluster.masters, cluster.pubSubNode].map((node) => node?.client)
+      for (const client of clients) if (client?.isOpen) client.destroy()
+      sockets.end()
     },
   }
 }

@@ -57,6 +57,12 @@ export interface RedisServer {
   stop(): Promise<void>
 }
 
+/** Whatever ends this process ends the servers too. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
 /** Starts a server with further arguments of redis-server, and waits until it takes connections. */
 export async function startRedisServer(args: readonly string[] = [], port?: number): Promise<RedisServer> {
   const binary = redisBinary()
@@ -69,8 +75,10 @@ export async function startRedisServer(args: readonly string[] = [], port?: numb
     // A stopped process is killed all the same.
     await once(child, 'exit')
   }
-  // Whatever ends this process ends the server too.
-  process.once('exit', () => child?.kill('SIGKILL'))
+  const remember = (started: ChildProcess) => {
+    running.add(started)
+    started.once('exit', () => running.delete(started))
+  }
   const server = {
     url: `redis://127.0.0.1:${chosen}`,
     port: chosen,
@@ -84,6 +92,7 @@ export async function startRedisServer(args: readonly string[] = [], port?: numb
     start: async () => {
       const where = ['--port', String(chosen), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
       child = spawn(binary, [...where, '--loglevel', 'warning', ...args], { stdio: 'ignore' })
+      remember(child)
       await untilOpen(chosen)
     },
   }
