@@ -1,4 +1,13 @@
-import { createCipheriv, createDecipheriv, createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  hash,
+  hkdfSync,
+  randomBytes,
+  randomInt,
+  timingSafeEqual,
+} from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 
 /**
@@ -7,6 +16,13 @@ import { LRUCache } from 'lru-cache'
  */
 export function fingerprint(token: string): string {
   return hash('sha256', token, 'base64url')
+}
+
+/** Eight letters and digits that no other process has: not from `random`, which tests and simulations give the same seed. */
+export function uniqueToken(): string {
+  return randomInt(2 ** 41)
+    .toString(36)
+    .padStart(8, '0')
 }
 
 const CIPHER = 'aes-256-gcm'

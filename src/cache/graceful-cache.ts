@@ -434,7 +434,8 @@ export class GracefulCache {
   }
 
   #masks(options: Pick<CacheOptions<unknown>, 'shouldMask'>, error: unknown): boolean {
-    return (options.shouldMask ?? isTrouble)(error)
+    // It was trouble where it failed: what is not is never told to the others.
+    return codeOf(error) === 'LOAD_FAILED_ELSEWHERE' || (options.shouldMask ?? isTrouble)(error)
   }
 
   /** What is kept of a value just loaded, and its text for who needs it. */

@@ -122,8 +122,9 @@ export class InvalidBudget {
   sentElsewhere(requests: readonly InvalidRequests[]): void {
     const now = this.#clock.monotonic()
     for (const { agoMs, count, strangers } of requests) {
-      this.#all.add(now, count, agoMs)
-      this.#strangers.add(now, strangers, agoMs)
+      // More than the limit is no worse than the limit.
+      this.#all.add(now, Math.min(count, INVALID_LIMIT), agoMs)
+      this.#strangers.add(now, Math.min(strangers, INVALID_LIMIT), agoMs)
     }
     if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.ring()
   }

@@ -4,6 +4,7 @@ import type { RedisConfig } from '../config.ts'
 import { abandonable, withDeadline } from '../deadline.ts'
 import { closedError, HoldfastError } from '../errors.ts'
 import type { Events, Logger } from '../events.ts'
+import { uniqueToken } from '../key-ring.ts'
 import { REDIS_KEYS } from './keys.ts'
 import { type Link, loadLibrary, openLink, type RedisArgument } from './link.ts'
 import { RedisTime } from './redis-time.ts'
@@ -287,7 +288,7 @@ export class RedisConnection implements Redis {
 
   /** Sends messages to ourselves for as long as a life lasts: a half-dead connection is silent, not closed. */
   async #beat(life: Life): Promise<void> {
-    const channel = `${this.prefix}beat:${Math.floor(this.#options.random() * 2 ** 52).toString(36)}`
+    const channel = `${this.prefix}beat:${uniqueToken()}${uniqueToken()}`
     let heard = true
     try {
       await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, () => (heard = true)))

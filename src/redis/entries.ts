@@ -3,7 +3,7 @@ import type { Begun, Found, Moment, SharedKey, SharedNews, SharedTier, Ticket } 
 import { alarm, type Clock, type Milliseconds } from '../clock.ts'
 import { HoldfastError } from '../errors.ts'
 import type { Events } from '../events.ts'
-import type { KeyRing } from '../key-ring.ts'
+import { type KeyRing, uniqueToken } from '../key-ring.ts'
 import type { Redis, RedisConnection, Resident } from './connection.ts'
 import * as header from './entry-header.ts'
 import { BEGIN, GIVE_UP, INVALIDATE, INVALIDATE_USER, PURGE, RENEW, WRITE } from './entry-scripts.ts'
@@ -20,6 +20,8 @@ const WAITING = 10_000
 /** Invalidations that are said again whenever Redis was away: it may have lost its last writes. */
 const REPEATED = 10_000
 const REPEATED_FOR_MS: Milliseconds = 60 * 60 * 1000
+/** Ends of loads that are remembered, for who asks about one while the news of its end overtake the answer. */
+const ENDED = 1_000
 /** How many invalidations are sent at once when Redis is back. */
 const BATCH = 500
 const MICROS = 1000
@@ -53,13 +55,15 @@ export class Entries implements SharedTier, Resident {
   readonly #ring: KeyRing
   readonly #clock: Clock
   readonly #events: Events
-  readonly #random: () => number
   /** How long a write may be under way before Redis refuses it. */
   readonly #latestWriteMs: Milliseconds
   readonly #places = new LRUCache<string, Place>({ max: PLACES })
   #placesOf: unknown
   /** Those who wait for another process's load, by key. */
-  readonly #waiters = new Map<string, Set<() => void>>()
+  readonly #waiters = new Map<string, { readonly user: string | undefined; readonly wake: Set<() => void> }>()
+  /** When other processes' loads ended, by key. */
+  readonly #ended = new LRUCache<string, Moment>({ max: ENDED })
+  /** Invalidations that Redis has not confirmed. */
   readonly #waiting = new Map<string, Invalidation>()
   #everything = false
   readonly #repeated: LRUCache<string, { readonly invalidation: Invalidation; readonly at: Moment }>
@@ -75,7 +79,6 @@ export class Entries implements SharedTier, Resident {
     readonly ring: KeyRing
     readonly clock: Clock
     readonly events: Events
-    readonly random: () => number
     readonly staleMs: Milliseconds
     readonly loadTimeoutMs: Milliseconds
   }) {
@@ -85,7 +88,6 @@ export class Entries implements SharedTier, Resident {
     this.#ring = options.ring
     this.#clock = options.clock
     this.#events = options.events
-    this.#random = options.random
     this.#longestMs = options.staleMs
     this.#latestWriteMs = options.loadTimeoutMs + 30_000
     this.#repeated = new LRUCache({
@@ -93,11 +95,26 @@ export class Entries implements SharedTier, Resident {
       ttl: REPEATED_FOR_MS,
       perf: { now: () => options.clock.monotonic() },
     })
-    this.#news.on('user', ([user], at) => this.#listener?.userInvalidated(String(user), at))
-    this.#news.on('key', ([id], at) => this.#listener?.invalidated(String(id), at))
-    this.#news.on('everything', () => this.#listener?.everythingInvalidated())
+    // An invalidation ends the leases too.
+    this.#news.on('user', ([user], at) => {
+      this.#listener?.userInvalidated(String(user), at)
+      this.#wakeUser(String(user))
+    })
+    this.#news.on('key', ([id], at) => {
+      this.#listener?.invalidated(String(id), at)
+      this.#wake(String(id))
+    })
+    this.#news.on('everything', () => {
+      this.#listener?.everythingInvalidated()
+      this.#wakeAll()
+    })
     this.#news.on('done', ([id], at) => {
       this.#listener?.superseded(String(id), at)
+      this.#ended.set(String(id), at)
+      this.#wake(String(id))
+    })
+    this.#news.on('given-up', ([id], at) => {
+      this.#ended.set(String(id), at)
       this.#wake(String(id))
     })
   }
@@ -148,15 +165,18 @@ export class Entries implements SharedTier, Resident {
   async #begin(key: SharedKey, freshMicros: number | 'take', staleMs: Milliseconds): Promise<Begun | undefined> {
     try {
       const place = await this.#reach(key)
-      const token = this.#token()
+      const token = uniqueToken()
       const keys = [place.epoch, place.entry, place.lease]
-      const args = [this.#token(), this.#epochLastsMs(staleMs), token, LEASE_MS, freshMicros]
+      const args = [uniqueToken(), this.#epochLastsMs(staleMs), token, LEASE_MS, freshMicros]
       const sentAt = this.#clock.monotonic()
       const reply = await this.#connection.run(BEGIN, keys, args, this.#connection.readTimeoutMs)
       const [kind, begunAt, detail] = reply as [Begun['kind'], string, string]
       this.#connection.time.observe(sentAt, Number(begunAt) / MICROS)
       if (kind === 'load') return { kind, ticket: { begunAt: Number(begunAt), epoch: detail, token } }
-      return kind === 'newer' ? { kind } : { kind, forMs: Math.max(1, Number(detail)) }
+      if (kind === 'newer') return { kind }
+      // The news came first: there is nothing left to wait for.
+      if (kind === 'wait' && (this.#ended.get(key.id) ?? 0) >= Number(begunAt)) return { kind, forMs: 1 }
+      return { kind, forMs: Math.max(1, Number(detail)) }
     } catch (error) {
       return this.#unable(error, 'begin')
     }
@@ -195,7 +215,8 @@ export class Entries implements SharedTier, Resident {
   async giveUp(key: SharedKey, ticket: Ticket, failedForMs: Milliseconds): Promise<void> {
     try {
       const place = await this.#reach(key)
-      const args = [leaseOf(ticket), Math.ceil(failedForMs), this.#news.channel, this.#news.sealed(['done', key.id])]
+      const notice = this.#news.sealed(['given-up', key.id])
+      const args = [leaseOf(ticket), Math.ceil(failedForMs), this.#news.channel, notice]
       await this.#connection.run(GIVE_UP, [place.lease], args)
     } catch (error) {
       this.#unable(error, 'give up')
@@ -205,14 +226,17 @@ export class Entries implements SharedTier, Resident {
   async done(key: SharedKey, ms: Milliseconds, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return
     const { promise, resolve } = Promise.withResolvers<void>()
-    const waiters = this.#waiters.get(key.id) ?? new Set()
-    this.#waiters.set(key.id, waiters.add(resolve))
+    const waiters = this.#waiters.get(key.id) ?? { user: key.user, wake: new Set() }
+    this.#waiters.set(key.id, waiters)
+    waiters.wake.add(resolve)
     const cancelAlarm = alarm(this.#clock, ms, resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
+    const abort = () => resolve()
+    signal.addEventListener('abort', abort, { once: true })
     await promise
     cancelAlarm()
-    waiters.delete(resolve)
-    if (waiters.size === 0 && this.#waiters.get(key.id) === waiters) this.#waiters.delete(key.id)
+    signal.removeEventListener('abort', abort)
+    waiters.wake.delete(resolve)
+    if (waiters.wake.size === 0 && this.#waiters.get(key.id) === waiters) this.#waiters.delete(key.id)
   }
 
   invalidate(key: SharedKey): Promise<void> {
@@ -226,12 +250,7 @@ export class Entries implements SharedTier, Resident {
   /** Says again what Redis has not heard, or may have forgotten, before anything is read from it. */
   async returned(redis: Redis): Promise<void> {
     await this.#catchUpOnPurge(redis)
-    if (this.#everything) {
-      await redis.deleteMatching(`${escapeGlob(this.#connection.prefix)}*:epoch`)
-      const args = [this.#longestMs, this.#news.channel, this.#news.sealed(['everything'])]
-      this.#purgedAt = String(await redis.run(PURGE, [this.#purgedKey()], args))
-      this.#everything = false
-    }
+    if (this.#everything) await this.#invalidateEverything(redis)
     const sayings = [
       ...[...this.#repeated.values()].map(({ invalidation, at }) => ({ invalidation, at })),
       ...[...this.#waiting.values()].map((invalidation) => ({ invalidation, at: 0 })),
@@ -243,8 +262,13 @@ export class Entries implements SharedTier, Resident {
     this.#listener?.returned()
   }
 
+  /** What was invalidated while we caught up. */
+  back(): void {
+    for (const invalidation of [...this.#waiting.values()]) void this.#invalidate(invalidation)
+  }
+
   left(): void {
-    for (const id of [...this.#waiters.keys()]) this.#wake(id)
+    this.#wakeAll()
   }
 
   async #invalidate(invalidation: Invalidation): Promise<void> {
@@ -262,6 +286,19 @@ export class Entries implements SharedTier, Resident {
     }
   }
 
+  async #invalidateEverything(redis: Redis): Promise<void> {
+    // What comes from now on is said by itself.
+    this.#everything = false
+    try {
+      await redis.deleteMatching(`${escapeGlob(this.#connection.prefix)}*:epoch`)
+      const args = [this.#longestMs, this.#news.channel, this.#news.sealed(['everything'])]
+      this.#purgedAt = String(await redis.run(PURGE, [this.#purgedKey()], args))
+    } catch (error) {
+      this.#everything = true
+      throw error
+    }
+  }
+
   /** `since`: it was said already at that time, and need not be said again where Redis still knows. */
   async #say(redis: Redis, invalidation: Invalidation, since: Moment): Promise<void> {
     let at: unknown
@@ -269,18 +306,15 @@ export class Entries implements SharedTier, Resident {
       const place = this.#place(invalidation.key)
       const keys = [place.epoch, place.entry, place.lease]
       const notice = this.#news.sealed(['key', invalidation.key.id])
-      at = await redis.run(INVALIDATE, keys, [
-        since,
-        2 * this.#latestWriteMs,
-        this.#news.channel,
-        notice,
-        header.NO_EPOCH,
-      ])
+      const args = [since, this.#epochLastsMs(this.#longestMs), this.#news.channel, notice, header.NO_EPOCH]
+      at = await redis.run(INVALIDATE, keys, args)
+      this.#wake(invalidation.key.id)
     } else {
       const key = `${this.#connection.prefix}{${this.#naming.names.of('user', invalidation.user)}}:epoch`
       const notice = this.#news.sealed(['user', invalidation.user])
-      const args = [since, this.#token(), this.#epochLastsMs(this.#longestMs), this.#news.channel, notice]
+      const args = [since, uniqueToken(), this.#epochLastsMs(this.#longestMs), this.#news.channel, notice]
       at = await redis.run(INVALIDATE_USER, [key], args)
+      this.#wakeUser(invalidation.user)
     }
     const name = nameOf(invalidation)
     if (this.#waiting.get(name) === invalidation) this.#waiting.delete(name)
@@ -304,9 +338,14 @@ export class Entries implements SharedTier, Resident {
     return Math.ceil(this.#longestMs + this.#latestWriteMs)
   }
 
-  /** Where a key is, once Redis has been reached: only then are the names known. */
+  /** Where a key is, once Redis has been reached (only then are the names known) and has heard of its invalidations. */
   async #reach(key: SharedKey): Promise<Place> {
     if (!this.#connection.isUp) await this.#connection.reach(this.#connection.readTimeoutMs)
+    if (this.#waiting.size > 0) {
+      const names = key.user === undefined ? [`k${key.id}`] : [`k${key.id}`, `u${key.user}`]
+      const unsaid = names.flatMap((name) => this.#waiting.get(name) ?? [])
+      await Promise.all(unsaid.map((invalidation) => this.#say(this.#connection, invalidation, 0)))
+    }
     return this.#place(key)
   }
 
@@ -326,15 +365,16 @@ export class Entries implements SharedTier, Resident {
     return place
   }
 
-  #token(): string {
-    return Math.floor(this.#random() * 2 ** 40)
-      .toString(36)
-      .padStart(header.TOKEN_CHARS, '0')
-      .slice(-header.TOKEN_CHARS)
+  #wake(id: string): void {
+    for (const wake of this.#waiters.get(id)?.wake ?? []) wake()
   }
 
-  #wake(id: string): void {
-    for (const resolve of this.#waiters.get(id) ?? []) resolve()
+  #wakeUser(user: string): void {
+    for (const [id, waiters] of this.#waiters) if (waiters.user === user) this.#wake(id)
+  }
+
+  #wakeAll(): void {
+    for (const id of this.#waiters.keys()) this.#wake(id)
   }
 
   /** Losing Redis is no error of anybody who asks the cache. What is wrong with the program or the store is told. */

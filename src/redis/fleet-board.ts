@@ -9,44 +9,57 @@ import { defineScript } from './script.ts'
 const NOTICES = 10_000
 /** What could not be said because Redis was away, and is said when it is back. */
 const UNSAID = 1_000
-/** A dead token is dead for good; this long it is worth telling newcomers. */
+/** For how long invalid requests count, in steps of what length. */
 const WINDOW_MS: Milliseconds = 10 * 60 * 1000
 const SLOT_MS: Milliseconds = 10_000
+/** Nothing is kept on the board for longer, whatever times somebody wrote there. */
+const LONGEST_MS: Milliseconds = 8 * 24 * 60 * 60 * 1000
 
-/** Key: board. Arguments: how long the notice holds, the notice, how many are kept, channel. */
+/** Something else under our key is nobody's. */
+const expectType = (type: 'zset' | 'hash') =>
+  `if redis.call('TYPE', KEYS[1]).ok ~= '${type}' then redis.call('DEL', KEYS[1]) end
+`
+
+/** Key: board. Arguments: how long the notice holds, the notice, how many are kept, channel, how long the board is kept. */
 const ANNOUNCE = defineScript(
   'announce',
-  `local time = redis.call('TIME')
+  `${expectType('zset')}local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('PUBLISH', ARGV[4], '0000000000000000' .. ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[2])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[3])
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last[2]))
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.min(last[2], now + ARGV[5])))
 return 1`,
 )
 
 /** Key: board. Argument: how many. Returns each notice with how long it still holds. */
 const BOARD = defineScript(
   'board',
-  `local time = redis.call('TIME')
+  `${expectType('zset')}local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local held = redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[1])
 for i = 2, #held, 2 do held[i] = string.format('%.0f', held[i] - now) end
 return held`,
 )
 
-/** Key: counts. Arguments: all, strangers, length of a slot, slots kept, channel, message. */
+/** Key: counts. Arguments: all, strangers, length of a slot, slots kept, channel, message, how many slots ago. What cannot be counted was told all the same. */
 const INVALID = defineScript(
   'invalid',
-  `redis.call('PUBLISH', ARGV[5], '0000000000000000' .. ARGV[6])
-local slot = math.floor(redis.call('TIME')[1] * 1000 / ARGV[3])
-redis.call('HINCRBY', KEYS[1], slot .. ':all', ARGV[1])
-redis.call('HINCRBY', KEYS[1], slot .. ':strangers', ARGV[2])
+  `${expectType('hash')}redis.call('PUBLISH', ARGV[5], '0000000000000000' .. ARGV[6])
+local newest = math.floor(redis.call('TIME')[1] * 1000 / ARGV[3])
+local function count(kind, by)
+  local field = (newest - ARGV[7]) .. kind
+  local counted = redis.pcall('HINCRBY', KEYS[1], field, by)
+  if type(counted) == 'table' then redis.pcall('HSET', KEYS[1], field, by) end
+end
+count(':all', ARGV[1])
+count(':strangers', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3] * ARGV[4])
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if tonumber(string.match(field, '^%d+')) <= slot - ARGV[4] then redis.call('HDEL', KEYS[1], field) end
+  local slot = tonumber(string.match(field, '^(%d+):'))
+  if not slot or slot <= newest - ARGV[4] or slot > newest then redis.call('HDEL', KEYS[1], field) end
 end
 return 1`,
 )
@@ -54,12 +67,19 @@ return 1`,
 /** Key: counts. Argument: length of a slot. Returns the slot that it is now, then fields and values. */
 const COUNTS = defineScript(
   'counts',
-  `local counts = redis.call('HGETALL', KEYS[1])
+  `${expectType('hash')}local counts = redis.call('HGETALL', KEYS[1])
 table.insert(counts, 1, tostring(math.floor(redis.call('TIME')[1] * 1000 / ARGV[1])))
 return counts`,
 )
 
 const SLOTS_KEPT = WINDOW_MS / SLOT_MS + 1
+
+/** Invalid requests of one slot's length from `at` on. */
+interface Counted {
+  readonly at: Milliseconds
+  all: number
+  strangers: number
+}
 
 /** What processes tell each other about Discord: said over the news, and kept on a board for those who come later. */
 export class FleetBoard implements Fleet, Resident {
@@ -70,7 +90,8 @@ export class FleetBoard implements Fleet, Resident {
   readonly #counts: string
   #listener: FleetNews | undefined
   #unsaid: Array<{ readonly notice: Notice; readonly until: Milliseconds }> = []
-  #unsaidInvalid = { all: 0, strangers: 0 }
+  /** The oldest first, of one slot's length each. */
+  #unsaidInvalid: Counted[] = []
 
   constructor(connection: RedisConnection, news: News, clock: Clock) {
     this.#connection = connection
@@ -80,8 +101,8 @@ export class FleetBoard implements Fleet, Resident {
     this.#counts = connection.prefix + REDIS_KEYS.invalidRequests[0]
     news.on('notice', ([notice, forMs]) => this.#listener?.noticed(JSON.parse(String(notice)), Number(forMs)))
     news.on('egress-free', () => this.#listener?.egressFree())
-    news.on('invalid', ([count, strangers]) =>
-      this.#listener?.invalidSent({ agoMs: 0, count: Number(count), strangers: Number(strangers) }),
+    news.on('invalid', ([count, strangers, agoMs]) =>
+      this.#listener?.invalidSent({ agoMs: Number(agoMs), count: Number(count), strangers: Number(strangers) }),
     )
   }
 
@@ -90,10 +111,7 @@ export class FleetBoard implements Fleet, Resident {
   }
 
   announce(notice: Notice, forMs: Milliseconds): void {
-    const until = this.#clock.monotonic() + forMs
-    this.#announce(this.#connection, notice, forMs).catch(() => {
-      if (this.#unsaid.length < UNSAID) this.#unsaid.push({ notice, until })
-    })
+    this.#announceUntil(notice, this.#clock.monotonic() + forMs)
   }
 
   announceEgressFree(): void {
@@ -102,44 +120,79 @@ export class FleetBoard implements Fleet, Resident {
   }
 
   invalidSent(stranger: boolean): void {
-    this.#invalidSent(this.#connection, 1, stranger ? 1 : 0).catch(() => {
-      this.#unsaidInvalid.all++
-      if (stranger) this.#unsaidInvalid.strangers++
-    })
+    this.#countInvalid({ at: this.#clock.monotonic(), all: 1, strangers: stranger ? 1 : 0 })
   }
 
   async returned(redis: Redis): Promise<void> {
-    const { all, strangers } = this.#unsaidInvalid
-    if (all > 0) await this.#invalidSent(redis, all, strangers)
-    this.#unsaidInvalid = { all: 0, strangers: 0 }
     const now = this.#clock.monotonic()
+    for (let requests = this.#unsaidInvalid.shift(); requests; requests = this.#unsaidInvalid.shift()) {
+      try {
+        if (now - requests.at < WINDOW_MS) await this.#sayInvalid(redis, requests)
+      } catch (error) {
+        this.#unsaidInvalid.unshift(requests)
+        throw error
+      }
+    }
     const unsaid = this.#unsaid.filter(({ until }) => until > now)
     await Promise.all(unsaid.map(({ notice, until }) => this.#announce(redis, notice, until - now)))
-    this.#unsaid = []
+    this.#unsaid = this.#unsaid.filter((one) => one.until > now && !unsaid.includes(one))
     const held = (await redis.run(BOARD, [this.#board], [NOTICES])) as string[]
     for (let at = 0; at + 1 < held.length; at += 2) this.#news.deliver(held[at]!, Number(held[at + 1]))
     this.#listener?.invalidTotals(await this.#totals(redis))
   }
 
-  #announce(redis: Redis, notice: Notice, forMs: Milliseconds): Promise<unknown> {
-    const message = this.#news.sealed(['notice', JSON.stringify(notice), Math.ceil(forMs)])
-    return redis.run(ANNOUNCE, [this.#board], [Math.ceil(forMs), message, NOTICES, this.#news.channel])
+  /** What came up while we caught up. */
+  back(): void {
+    for (const { notice, until } of this.#unsaid.splice(0)) this.#announceUntil(notice, until)
+    for (const requests of this.#unsaidInvalid.splice(0)) this.#countInvalid(requests)
   }
 
-  #invalidSent(redis: Redis, all: number, strangers: number): Promise<unknown> {
-    const message = this.#news.sealed(['invalid', all, strangers])
-    return redis.run(INVALID, [this.#counts], [all, strangers, SLOT_MS, SLOTS_KEPT, this.#news.channel, message])
+  #announceUntil(notice: Notice, until: Milliseconds): void {
+    const forMs = until - this.#clock.monotonic()
+    if (forMs <= 0) return
+    this.#announce(this.#connection, notice, forMs).catch(() => {
+      if (this.#unsaid.length < UNSAID) this.#unsaid.push({ notice, until })
+    })
+  }
+
+  #announce(redis: Redis, notice: Notice, forMs: Milliseconds): Promise<unknown> {
+    const message = this.#news.sealed(['notice', JSON.stringify(notice), Math.ceil(forMs)])
+    const args = [Math.ceil(forMs), message, NOTICES, this.#news.channel, LONGEST_MS]
+    return redis.run(ANNOUNCE, [this.#board], args)
+  }
+
+  #countInvalid(requests: Counted): void {
+    this.#sayInvalid(this.#connection, requests).catch(() => {
+      const newest = this.#unsaidInvalid.at(-1)
+      if (newest && requests.at - newest.at < SLOT_MS) {
+        newest.all += requests.all
+        newest.strangers += requests.strangers
+      } else this.#unsaidInvalid.push({ ...requests })
+      // Those that count no more are nobody's concern, however long Redis is away.
+      if (this.#unsaidInvalid.length > SLOTS_KEPT) this.#unsaidInvalid.shift()
+    })
+  }
+
+  #sayInvalid(redis: Redis, { at, all, strangers }: Counted): Promise<unknown> {
+    const agoMs = Math.max(0, this.#clock.monotonic() - at)
+    const message = this.#news.sealed(['invalid', all, strangers, Math.round(agoMs)])
+    const args = [all, strangers, SLOT_MS, SLOTS_KEPT, this.#news.channel, message, Math.floor(agoMs / SLOT_MS)]
+    return redis.run(INVALID, [this.#counts], args)
   }
 
   async #totals(redis: Redis): Promise<InvalidRequests[]> {
     const [slotNow, ...fields] = (await redis.run(COUNTS, [this.#counts], [SLOT_MS])) as string[]
-    const bySlot = new Map<number, { count: number; strangers: number }>()
+    const byAge = new Map<Milliseconds, { count: number; strangers: number }>()
     for (let at = 0; at + 1 < fields.length; at += 2) {
       const [slot, kind] = fields[at]!.split(':')
-      const counts = bySlot.get(Number(slot)) ?? { count: 0, strangers: 0 }
-      counts[kind === 'all' ? 'count' : 'strangers'] += Number(fields[at + 1])
-      bySlot.set(Number(slot), counts)
+      const agoMs = (Number(slotNow) - Number(slot)) * SLOT_MS
+      const count = Number(fields[at + 1])
+      // These stand there in clear, and anybody may have written them.
+      if (!(agoMs >= 0 && agoMs <= WINDOW_MS) || !Number.isSafeInteger(count) || count < 0) continue
+      const counts = byAge.get(agoMs) ?? { count: 0, strangers: 0 }
+      counts[kind === 'all' ? 'count' : 'strangers'] += count
+      byAge.set(agoMs, counts)
     }
-    return [...bySlot].map(([slot, counts]) => ({ agoMs: (Number(slotNow) - slot) * SLOT_MS, ...counts }))
+    return [...byAge].map(([agoMs, counts]) => ({ agoMs, ...counts }))
   }
 }

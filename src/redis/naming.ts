@@ -6,10 +6,11 @@ import { REDIS_KEYS } from './keys.ts'
 import type { News } from './news.ts'
 import { defineScript } from './script.ts'
 
-/** Keeps what is there, unless it is what the caller has just read and wants to replace. */
+/** Keeps what is there, unless it is what the caller has just read and wants to replace, or no text at all. */
 const KEEP = defineScript(
   'keep-naming-key',
-  `local held = redis.call('GET', KEYS[1])
+  `local held = redis.pcall('GET', KEYS[1])
+if type(held) ~= 'string' then held = false end
 if held and held ~= ARGV[1] then return held end
 local wrote = redis.pcall('SET', KEYS[1], ARGV[2])
 if type(wrote) == 'table' and wrote.err then return held or ARGV[2] end

@@ -1,4 +1,4 @@
-import type { KeyRing } from '../key-ring.ts'
+import { type KeyRing, uniqueToken } from '../key-ring.ts'
 import type { RedisConnection } from './connection.ts'
 import { REDIS_CHANNELS } from './keys.ts'
 
@@ -18,11 +18,10 @@ export class News {
   readonly #ring: KeyRing
   readonly #listeners = new Map<string, (details: ReadonlyArray<string | number>, atMicros: number) => void>()
   /** Tells our own messages, which come back to us, from the others'. */
-  readonly #self: string
+  readonly #self = uniqueToken() + uniqueToken()
 
-  constructor(connection: RedisConnection, ring: KeyRing, random: () => number) {
+  constructor(connection: RedisConnection, ring: KeyRing) {
     this.#ring = ring
-    this.#self = Math.floor(random() * 2 ** 52).toString(36)
     this.channel = connection.prefix + REDIS_CHANNELS.news[0]
     connection.listen(this.channel, (message) => this.#receive(message))
   }
@@ -41,10 +40,13 @@ export class News {
     return [this.channel, NO_TIME + this.sealed(item)]
   }
 
-  /** Hands on a message that was kept for us. `forMs` takes the place of its last detail: how long it still holds. */
+  /** Hands on a message that was kept for us. How long it still holds takes the place of its last detail, how long it holds in all. */
   deliver(sealed: string, forMs: number): void {
     const item = this.#open(sealed)
-    if (item) this.#listeners.get(item.kind)?.([...item.details.slice(0, -1), forMs], 0)
+    const longestMs = Number(item?.details.at(-1))
+    // The time beside it is not sealed: whoever can write to Redis may shorten what it says, and not prolong it.
+    if (item && forMs > 0)
+      this.#listeners.get(item.kind)?.([...item.details.slice(0, -1), Math.min(forMs, longestMs)], 0)
   }
 
   #receive(message: Buffer): void {

@@ -32,10 +32,10 @@ export function openRedis(options: {
   readonly events: Events
   readonly logger: Logger | undefined
 }): RedisRoom {
-  const { clock, events, logger, random } = options
+  const { clock, events, logger } = options
   const ring = new KeyRing(options.secrets)
   const connection = new RedisConnection({ ...options, prefix: keyPrefix(options) })
-  const news = new News(connection, ring, random)
+  const news = new News(connection, ring)
   const naming = new Naming(connection, ring, news, logger)
   const fleet = new FleetBoard(connection, news, clock)
   const entries = new Entries({ ...options, connection, naming, news, ring, events })
