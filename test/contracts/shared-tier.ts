@@ -422,7 +422,8 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
       for (const [key, ticket] of tickets) expect(await b!.tier.write(key, ticket, 'late', STALE)).toBe(false)
       await soon(() => heard, ['everything invalidated'])
       await late!.reconnect()
-      expect(heardLate).toEqual(['everything invalidated', 'returned'])
+      expect(heardLate[0]).toBe('everything invalidated')
+      expect(heardLate.at(-1)).toBe('returned')
       // And life goes on.
       await store(a!.tier, keys[0]!, 'new')
       expect(await textOf(late!.tier, keys[0]!)).toBe('new')

@@ -30,7 +30,7 @@ export async function startCluster() {
   await until(
     async () => {
       const infos = await Promise.all(clients.map((client) => client.sendCommand(['CLUSTER', 'INFO'])))
-      return infos.every((info) => /cluster_state:ok[^]*cluster_known_nodes:3/.test(String(info)))
+      return infos.every((info) => /cluster_state:ok(.|\s)*cluster_known_nodes:3/.test(String(info)))
     },
     20_000,
     'the cluster to be formed',

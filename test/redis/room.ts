@@ -94,9 +94,11 @@ export async function openFleet(count: number, options: RoomOptions = {}): Promi
 
 /** A client beside Holdfast, for looking and for tampering. */
 export async function beside(url = REDIS_URL!) {
-  const client = createClient({ url })
+  const client = createClient({ url, socket: { reconnectStrategy: false } })
+  // Tests kill servers under it.
+  client.on('error', () => {})
   await client.connect()
-  return Object.assign(client, { [Symbol.dispose]: () => client.destroy() })
+  return Object.assign(client, { [Symbol.dispose]: () => client.isOpen && client.destroy() })
 }
 
 export async function until(holds: () => boolean | Promise<boolean>, withinMs: number, what: string): Promise<void> {
