@@ -36,10 +36,11 @@ export interface LeasedLoad<T> {
  */
 export async function loadUnderLease<T>(shared: SharedTier, work: LeasedLoad<T>): Promise<Outcome<T>> {
   const { key, signal } = work
+  let { heldSince } = work
   for (let waited = false; ; waited = true) {
     if (waited) {
       const found = decoded(work, await shared.read(key))
-      if (found && found.begunAt > work.heldSince) return found
+      if (found && found.begunAt > heldSince) return found
     }
     if (signal.aborted) throw signal.reason
     const begun = await shared.begin(key, work.freshMs, work.staleMs)
@@ -47,6 +48,7 @@ export async function loadUnderLease<T>(shared: SharedTier, work: LeasedLoad<T>)
       case 'load':
         return loadAndRenew(shared, work, begun.ticket)
       case 'wait':
+        heldSince = Math.max(heldSince, begun.heldSince)
         await shared.done(key, begun.forMs, signal)
         continue
       case 'failed':

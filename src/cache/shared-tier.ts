@@ -37,7 +37,9 @@ export interface Ticket {
 export type Begun =
   | { readonly kind: 'load'; readonly ticket: Ticket }
   | { readonly kind: 'newer' }
-  | { readonly kind: 'wait' | 'failed'; readonly forMs: Milliseconds }
+  /** `heldSince`: when the load of what is stored now began; who waits, waits for something newer. */
+  | { readonly kind: 'wait'; readonly forMs: Milliseconds; readonly heldSince: Moment }
+  | { readonly kind: 'failed'; readonly forMs: Milliseconds }
 
 /** What a tier tells the processes that share it. `at`: what began before it is concerned. */
 export interface SharedNews {

@@ -170,13 +170,15 @@ export class Entries implements SharedTier, Resident {
       const args = [uniqueToken(), this.#epochLastsMs(staleMs), token, LEASE_MS, freshMicros]
       const sentAt = this.#clock.monotonic()
       const reply = await this.#connection.run(BEGIN, keys, args, this.#connection.readTimeoutMs)
-      const [kind, begunAt, detail] = reply as [Begun['kind'], string, string]
+      const [kind, begunAt, detail, heldSince] = reply as [Begun['kind'], string, string, string]
       this.#connection.time.observe(sentAt, Number(begunAt) / MICROS)
       if (kind === 'load') return { kind, ticket: { begunAt: Number(begunAt), epoch: detail, token } }
       if (kind === 'newer') return { kind }
-      // The news came first: there is nothing left to wait for.
-      if (kind === 'wait' && (this.#ended.get(key.id) ?? 0) >= Number(begunAt)) return { kind, forMs: 1 }
-      return { kind, forMs: Math.max(1, Number(detail)) }
+      const forMs = Math.max(1, Number(detail))
+      if (kind === 'failed') return { kind, forMs }
+      // Where the news came first, there is nothing left to wait for.
+      const ended = (this.#ended.get(key.id) ?? 0) >= Number(begunAt)
+      return { kind, forMs: ended ? 1 : forMs, heldSince: Number(heldSince) || 0 }
     } catch (error) {
       return this.#unable(error, 'begin')
     }

@@ -28,15 +28,17 @@ else
 end
 if ARGV[5] ~= 'take' then
   local head = redis.call('GETRANGE', KEYS[2], 0, 43)
+  local heldSince = '0'
   if string.sub(head, 1, 2) == '1v' and string.sub(head, 20) == epoch then
-    local age = now - (tonumber(string.sub(head, 3, 18)) or 0)
+    heldSince = string.sub(head, 3, 18)
+    local age = now - (tonumber(heldSince) or 0)
     if age >= 0 and age < tonumber(ARGV[5]) then return {'newer', stamp, ''} end
   end
   local lease = redis.call('GET', KEYS[3])
   if lease and string.sub(lease, 1, 25) == epoch then
     local left = redis.call('PTTL', KEYS[3])
     if string.sub(lease, 27) == 'failed' then return {'failed', stamp, tostring(left)} end
-    return {'wait', stamp, tostring(left)}
+    return {'wait', stamp, tostring(left), heldSince}
   end
 end
 redis.call('SET', KEYS[3], epoch .. ' ' .. ARGV[3], 'PX', ARGV[4])

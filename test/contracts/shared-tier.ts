@@ -30,7 +30,7 @@ export function attentive(tier: SharedTier) {
 const FRESH = 60_000
 const STALE = 600_000
 /** How soon others hear of something; on a busy machine. */
-const NEWS_MS = 250
+const NEWS_MS = 500
 
 /** What every shared tier promises to the cache. */
 export function sharedTierContract(name: string, open: (count: number) => Promise<Member[]>) {
@@ -383,7 +383,7 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
       const heard = attentive(b!.tier)
       await b!.cutOff()
       await a!.tier.invalidate(key)
-      expect(heard).toEqual([])
+      expect(heard.filter(isNoWrite)).toEqual([])
       await b!.reconnect()
       expect(heard.at(-1)).toBe('returned')
       expect((await b!.tier.read(key))!.invalidBefore).toBeGreaterThan(begunAt)
@@ -404,7 +404,7 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
         expect(await textOf(tier, two)).toBeUndefined()
         expect(await textOf(tier, other)).toBe('v')
       }
-      await soon(() => [...heard].sort(), [`invalidated ${one.id}`, 'user 32 invalidated'].sort())
+      await soon(() => heard.filter(isNoWrite).sort(), [`invalidated ${one.id}`, 'user 32 invalidated'].sort())
     })
 
     test('and invalidated more than can be remembered, invalidates everything, for those too who are cut off then', async () => {
@@ -420,9 +420,9 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
       await a!.reconnect()
       for (const key of keys) expect(await textOf(b!.tier, key)).toBeUndefined()
       for (const [key, ticket] of tickets) expect(await b!.tier.write(key, ticket, 'late', STALE)).toBe(false)
-      await soon(() => heard, ['everything invalidated'])
+      await soon(() => heard.filter(isNoWrite), ['everything invalidated'])
       await late!.reconnect()
-      expect(heardLate[0]).toBe('everything invalidated')
+      expect(heardLate.filter(isNoWrite)[0]).toBe('everything invalidated')
       expect(heardLate.at(-1)).toBe('returned')
       // And life goes on.
       await store(a!.tier, keys[0]!, 'new')
@@ -430,6 +430,9 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
     })
   })
 }
+
+/** News of a write may still be on their way when somebody begins to listen. */
+const isNoWrite = (what: string) => !what.startsWith('superseded')
 
 async function timedFrom<T>(work: () => Promise<T>): Promise<{ ms: number; value: T }> {
   const began = performance.now()

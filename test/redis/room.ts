@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@keyv/redis'
 import { inject } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { DISCORD_API } from '../../src/config.ts'
 import { Events, type HoldfastEvent } from '../../src/events.ts'
 import { openRedis } from '../../src/redis/redis.ts'
@@ -28,6 +28,7 @@ export interface RoomOptions {
   readonly staleMs?: number
   readonly loadTimeoutMs?: number
   readonly random?: () => number
+  readonly clock?: Clock
 }
 
 /** The Redis room as one process has it, with everything that it says. Its time-outs are longer than in production: the machine is busy. */
@@ -42,8 +43,9 @@ export function openRoom({
   staleMs = 600_000,
   loadTimeoutMs = 10_000,
   random = Math.random,
+  clock = systemClock,
 }: RoomOptions = {}) {
-  const events = new Events(systemClock)
+  const events = new Events(clock)
   const seen: HoldfastEvent[] = []
   events.on((event) => seen.push(event))
   const lines: Array<{ level: string; details: object; text: string }> = []
@@ -55,7 +57,7 @@ export function openRoom({
     baseUrl: new URL(DISCORD_API),
     staleMs,
     loadTimeoutMs,
-    clock: systemClock,
+    clock,
     random,
     events,
     logger: { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') },
