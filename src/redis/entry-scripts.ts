@@ -85,8 +85,8 @@ return 1`,
 
 /**
  * Keys: epoch, entry, lease. Arguments: when it was said before (0: never), how long it must be remembered (longer than
- * any write may come late, and as long as a process that is cut off may hold the value), channel, message, an epoch that is none. Where memory is full nothing can be remembered;
- * then the epoch goes, which loads of its other keys need as well.
+ * any write may come late, and as long as a process that is cut off may hold the value), channel, message, an epoch that
+ * is none. Where memory is full nothing can be remembered; then the epoch goes, which loads of its other keys need as well.
  */
 export const INVALIDATE = defineScript(
   'invalidate',

@@ -72,7 +72,7 @@ interface Born {
   readonly text: string
   /** When its load began, and when it was there. What is set may come after all that is done before set() has ended. */
   begunAt: number
-  readonly at: number
+  at: number
   /** By which process it was set, until that has ended. */
   setBy?: number | undefined
 }
@@ -138,7 +138,7 @@ describe.skipIf(!SERVERS)('several processes on one Redis', () => {
       // Within a process, what is set first is forgotten.
       for (const value of born.values()) {
         if (value.setBy !== by || !keys.includes(value.key)) continue
-        value.begunAt = value.at
+        value.begunAt = 0
         value.setBy = undefined
       }
       begin(
@@ -201,14 +201,15 @@ describe.skipIf(!SERVERS)('several processes on one Redis', () => {
             key: command.key,
             text,
             begunAt: Number.POSITIVE_INFINITY,
-            at: now(),
+            at: Number.POSITIVE_INFINITY,
             setBy: command.by,
           }
           born.set(text, value)
           const stored = caches[command.by]!.set(KEYS[command.key]!, text)
           begin(
             stored.then(() => {
-              if (value.setBy !== undefined) value.begunAt = now()
+              value.at = now()
+              if (value.setBy !== undefined) value.begunAt = value.at
               value.setBy = undefined
             }),
           )
