@@ -13,36 +13,36 @@ export interface GuildMembership {
 
 /** The guilds a user is in. Immutable, and shared between requests. */
 export class GuildMemberships implements Iterable<GuildMembership> {
-  readonly #columns: Columns
-  /** Made at the first look at a whole one: most look-ups are about a permission. */
+  readonly #lines: Lines
+  /** The guilds as they are handed out; made at the first look at a whole one: most look-ups are about a permission. */
   #list: readonly GuildMembership[] | undefined
-  /** Where each guild stands in the columns; made at the first look-up. */
-  #places: ReadonlyMap<string, number> | undefined
+  #byId: ReadonlyMap<string, GuildMembership> | undefined
+  /** What the user is in each guild, by its id; made at the second look: many a list is looked at only once. */
+  #standings: ReadonlyMap<string, string> | undefined
+  #wasAsked = false
 
-  constructor(columns: Columns) {
-    this.#columns = columns
+  constructor(lines: Lines) {
+    this.#lines = lines
   }
 
   get size(): number {
-    return this.#columns.ids.length
+    return this.#all().length
   }
 
   has(guildId: string): boolean {
-    return this.#placeOf(guildId) !== undefined
+    return this.#standingIn(guildId) !== undefined
   }
 
   get(guildId: string): GuildMembership | undefined {
-    const place = this.#placeOf(guildId)
-    return place === undefined ? undefined : this.#all()[place]
+    this.#byId ??= new Map(this.#all().map((guild) => [guild.id, guild]))
+    return this.#byId.get(guildId)
   }
 
   /** Owner and ADMINISTRATOR imply every permission; false where the user is not a member. Throws ConfigError for an unknown name. */
   can(guildId: string, permission: PermissionName): boolean {
     const needed = permissionBit(permission)
-    const place = this.#placeOf(guildId)
-    if (place === undefined) return false
-    const { owners, permissions } = this.#columns
-    return allows({ owner: owners[place] === '1', permissions: BigInt(permissions[place]!) }, needed)
+    const standing = this.#standingIn(guildId)
+    return standing !== undefined && allows(readStanding(standing), needed)
   }
 
   [Symbol.iterator](): Iterator<GuildMembership> {
@@ -55,57 +55,67 @@ export class GuildMemberships implements Iterable<GuildMembership> {
   }
 
   /** What `membershipsCodec` writes; for nobody else. */
-  columns(): Columns {
-    return this.#columns
+  lines(): Lines {
+    return this.#lines
   }
 
-  #placeOf(guildId: string): number | undefined {
-    this.#places ??= new Map(this.#columns.ids.map((id, place) => [id, place]))
-    return this.#places.get(guildId)
+  #standingIn(guildId: string): string | undefined {
+    if (this.#wasAsked) {
+      this.#standings ??= new Map(cellsOf(this.#lines.standings))
+      return this.#standings.get(guildId)
+    }
+    this.#wasAsked = true
+    // Only an id: what has more in it could begin in one guild's cell and end in another's.
+    if (!DECIMAL.test(guildId)) return undefined
+    const { standings } = this.#lines
+    const at = standings.lastIndexOf(`,${guildId}:`)
+    return at < 0 ? undefined : standings.slice(at + guildId.length + 2, standings.indexOf(',', at + 1))
   }
 
   #all(): readonly GuildMembership[] {
-    this.#list ??= listOf(this.#columns)
+    this.#list ??= listOf(this.#lines)
     return this.#list
   }
 }
 
-/** Memberships side by side: what is asked most, the ids, owners and permissions, can be read without the rest. */
-interface Columns {
-  readonly ids: readonly string[]
-  /** '0' or '1' each. */
-  readonly owners: string
-  /** Decimal. */
-  readonly permissions: readonly string[]
-  /** JSON of names, and of icons. */
+/**
+ * Memberships as text. What is asked most stands together, and is searched as it is; the rest is not even parsed before
+ * somebody looks at it.
+ */
+interface Lines {
+  /** `,<id>:<0 or 1 for the owner><permissions, decimal>,…,` */
+  readonly standings: string
+  /** JSON of names, and of icons, in the same order. */
   readonly names: string
   readonly icons: string
 }
 
-function columnsOf(list: readonly GuildMembership[]): Columns {
+function linesOf(list: readonly GuildMembership[]): Lines {
   return {
-    ids: list.map((guild) => guild.id),
-    owners: list.map((guild) => (guild.owner ? '1' : '0')).join(''),
-    permissions: list.map((guild) => String(guild.permissions)),
+    standings: `,${list.map(({ id, owner, permissions }) => `${id}:${owner ? 1 : 0}${permissions},`).join('')}`,
     names: JSON.stringify(list.map((guild) => guild.name)),
     icons: JSON.stringify(list.map((guild) => guild.icon)),
   }
 }
 
-function listOf(columns: Columns): readonly GuildMembership[] {
-  const names: string[] = JSON.parse(columns.names)
-  const icons: Array<string | null> = JSON.parse(columns.icons)
-  return columns.ids.map((id, place) =>
-    Object.freeze({
-      id,
-      name: names[place]!,
-      icon: icons[place] ?? null,
-      owner: columns.owners[place] === '1',
-      permissions: BigInt(columns.permissions[place]!),
-    }),
+function listOf(lines: Lines): readonly GuildMembership[] {
+  const names: string[] = JSON.parse(lines.names)
+  const icons: Array<string | null> = JSON.parse(lines.icons)
+  return cellsOf(lines.standings).map(([id, standing], place) =>
+    Object.freeze({ id, name: names[place]!, icon: icons[place] ?? null, ...readStanding(standing) }),
   )
 }
 
+function cellsOf(standings: string): Array<[id: string, standing: string]> {
+  const cells = standings.split(',').slice(1, -1)
+  return cells.map((cell) => cell.split(':', 2) as [string, string])
+}
+
+function readStanding(standing: string): { readonly owner: boolean; readonly permissions: bigint } {
+  return { owner: standing.charCodeAt(0) === ONE, permissions: BigInt(standing.slice(1)) }
+}
+
+const ONE = '1'.charCodeAt(0)
 const DECIMAL = /^\d{1,40}$/
 
 /**
@@ -114,7 +124,7 @@ const DECIMAL = /^\d{1,40}$/
  */
 export function membershipsFromDiscord(guilds: readonly RESTAPIPartialCurrentUserGuild[]): GuildMemberships {
   if (!Array.isArray(guilds)) throw wrongShape('the guild list is not an array')
-  return new GuildMemberships(columnsOf(guilds.map(membership)))
+  return new GuildMemberships(linesOf(guilds.map(membership)))
 }
 
 function membership(guild: RESTAPIPartialCurrentUserGuild): GuildMembership {
@@ -140,24 +150,19 @@ function wrongShape(what: string): DiscordUnavailableError {
 }
 
 /**
- * How memberships are written where bytes count: five lines, one a column. A third of the objects' size; what is read
- * of it when it is decoded is not even the ids, which are cut apart, and the rest waits until it is looked at.
+ * How memberships are written where bytes count: three lines, a third of the objects' size. Reading them cuts the lines
+ * apart and no more; the seal around them vouches for what they say.
  */
 export const membershipsCodec = {
   version: 'm1',
   encode(memberships: GuildMemberships): string {
-    const { ids, owners, permissions, names, icons } = memberships.columns()
-    return [ids.join(','), owners, permissions.join(','), names, icons].join('\n')
+    const { standings, names, icons } = memberships.lines()
+    return `${standings}\n${names}\n${icons}`
   },
   decode(text: string): GuildMemberships {
-    const [ids, owners, permissions, names, icons, ...more] = text.split('\n')
-    if (ids === undefined || owners === undefined || permissions === undefined || !names || !icons || more.length > 0)
-      throw new TypeError('memberships have five lines')
-    const columns = { ids: cells(ids), owners, permissions: cells(permissions), names, icons }
-    if (columns.ids.length !== owners.length || columns.permissions.length !== owners.length)
-      throw new TypeError('the columns of memberships are of different lengths')
-    return new GuildMemberships(columns)
+    const [standings, names, icons, ...more] = text.split('\n')
+    if (!standings || !names || !icons || more.length > 0) throw new TypeError('memberships have three lines')
+    if (!standings.startsWith(',') || !standings.endsWith(',')) throw new TypeError('memberships were cut')
+    return new GuildMemberships({ standings, names, icons })
   },
 }
-
-const cells = (line: string): string[] => (line === '' ? [] : line.split(','))

@@ -93,6 +93,26 @@ describe('GuildMemberships', () => {
     expect(guilds.can('4', 'ManageGuild')).toBe(false)
   })
 
+  test('the first look answers as every later one does', () => {
+    const permission = fc.constantFrom('0', '8', '32', '40', '9007199254740993')
+    const lists = fc.uniqueArray(
+      fc.record({ id: fc.nat(300).map(String), owner: fc.boolean(), permissions: permission }),
+      { selector: ({ id }) => id, maxLength: 40 },
+    )
+    const asked = fc.oneof(fc.nat(300).map(String), fc.constantFrom('', ',', '1:', ':', '1:032,2', '2:0', '1,', '01'))
+    fc.assert(
+      fc.property(lists, asked, (list, id) => {
+        const guilds = membershipsFromDiscord(list.map((one) => guild(one.id, one)))
+        const held = list.find((one) => one.id === id)
+        const may = held !== undefined && (held.owner || (BigInt(held.permissions) & (8n | 32n)) !== 0n)
+        expect([guilds.can(id, 'ManageGuild'), guilds.can(id, 'ManageGuild')]).toEqual([may, may])
+        expect([guilds.has(id), guilds.get(id)?.id]).toEqual([held !== undefined, held?.id])
+        const fresh = membershipsFromDiscord(list.map((one) => guild(one.id, one)))
+        expect([fresh.has(id), fresh.has(id)]).toEqual([held !== undefined, held !== undefined])
+      }),
+    )
+  })
+
   test('an administrator and the owner can do everything', () => {
     expect([guilds.can('2', 'BanMembers'), guilds.can('3', 'BanMembers')]).toEqual([true, true])
   })
@@ -135,6 +155,15 @@ describe('membershipsCodec', () => {
         expect(plain(read)).toEqual(list)
       }),
     )
+  })
+
+  test.each([
+    ['nothing', ''],
+    ['two lines', ',1:08,\n["a"]'],
+    ['four lines', ',1:08,\n["a"]\n[null]\n[]'],
+    ['a first line that was cut', ',1:0\n["a"]\n[null]'],
+  ])('refuses %s', (_name, text) => {
+    expect(() => membershipsCodec.decode(text)).toThrow(TypeError)
   })
 
   test('entries that were read are as immutable as new ones', () => {
