@@ -244,7 +244,8 @@ export class GracefulCache {
       })
     const adopted = await flight.wait(options.signal)
     this.#refuseIfClosed()
-    const entry = this.#memory.find(id)
+    // Memory may have no room for it: then it is for those who asked while it was looked up.
+    const entry = this.#memory.find(id) ?? adopted
     return this.#answer(key, id, entry, entry !== undefined && entry === adopted ? 'redis' : 'memory', options)
   }
 

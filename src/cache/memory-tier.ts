@@ -34,9 +34,10 @@ export class MemoryTier {
     return this.#entries.get(id)
   }
 
-  /** Moves an entry to the end of the line. */
+  /** Moves an entry to the end of the line, if it is still in it. */
   noteUse(id: string, entry: Entry, now: Milliseconds): void {
     entry.usedAtMs = now
+    if (this.#entries.get(id) !== entry) return
     this.#entries.delete(id)
     this.#entries.set(id, entry)
   }

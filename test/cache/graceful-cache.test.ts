@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
 import type { LoadContext } from '../../src/cache/cache-options.ts'
 import { GracefulCache, type GracefulCacheOptions } from '../../src/cache/graceful-cache.ts'
+import type { SharedTier } from '../../src/cache/shared-tier.ts'
 import { HoldfastError } from '../../src/errors.ts'
 import { Events, type HoldfastEvent } from '../../src/events.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
@@ -465,6 +466,31 @@ describe('a cold key', () => {
       const key = `k${JSON.stringify(value)}`
       await cache.get(key, { load: async () => value })
       expect(await cache.get(key, { load: () => Promise.reject(trouble()) })).toMatchObject({ value, state: 'fresh' })
+    }
+  })
+})
+
+describe('a value that another process loaded', () => {
+  test('is answered after one look, also where memory has no room for it', async () => {
+    const read = vi.fn<SharedTier['read']>(async () => ({
+      invalidBefore: 0,
+      value: { text: '"theirs"', ageMs: 10, begunAt: 1 },
+    }))
+    const never = async () => {
+      throw new Error('nothing but a look was needed')
+    }
+    const shared: SharedTier = {
+      ...{ isUsable: true, renewEveryMs: 1_000, lately: () => 0, listen: () => {}, read },
+      ...{ begin: never, take: never, renew: never, write: never, giveUp: never, done: never },
+      ...{ invalidate: never, invalidateUser: never },
+    }
+    for (const maxBytes of [1, 100_000_000]) {
+      read.mockClear()
+      const { cache } = setUp({ shared, maxBytes })
+      const answers = await Promise.all([1, 2, 3].map(() => cache.get('key', { load: never })))
+      expect(answers).toMatchObject(Array(3).fill({ value: 'theirs', state: 'fresh', source: 'redis', ageMs: 10 }))
+      expect(read).toHaveBeenCalledOnce()
+      expect(cache.stats().entries).toBe(maxBytes === 1 ? 0 : 1)
     }
   })
 })
