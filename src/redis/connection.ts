@@ -68,8 +68,11 @@ return redis.call('TIME')`,
 
 interface Pending {
   readonly dueAt: Milliseconds
-  readonly late: () => void
+  late: () => void
 }
+
+/** Stands in for what was to happen to a question that is answered. */
+const ANSWERED = () => {}
 
 /** One life of the connection: a link, and the deadlines of what was asked of it. */
 export interface Life {
@@ -346,6 +349,9 @@ export class RedisConnection implements Redis {
 
   #unwatch(pending: Pending): void {
     this.#pending.delete(pending)
+    // A Set that is resized leaves its old table behind, which keeps what was in it for a while. The answer must not
+    // be among that.
+    pending.late = ANSWERED
     if (this.#pending.size > 0) return
     this.#cancelAlarm()
     this.#alarmAt = Number.POSITIVE_INFINITY
