@@ -81,8 +81,8 @@ if (args) {
         return answeredAt
       },
       /** Calls again and again; when that was first refused without asking Discord. */
-      async follow(path: string, user: string) {
-        for (let poll = 0; poll < POLLS; poll++) {
+      async follow(path: string, user: string, polls = POLLS) {
+        for (let poll = 0; poll < polls; poll++) {
           try {
             await call(path, user)
           } catch (error) {
@@ -132,8 +132,13 @@ if (args) {
       refusal = undefined
       const heard = await Promise.all(following)
       // The first round warms up.
-      if (round > 0) (spread[name] ??= []).push(Math.max(...heard.map((at) => (at ?? Number.MAX_VALUE) - metAt)))
-      if (rest.body.includes('1015')) await sleep(BAN_MS + 200)
+      if (round > 0)
+        (spread[name] ??= []).push(Math.max(...heard.map((at) => (at ?? Number.POSITIVE_INFINITY) - metAt)))
+      if (!rest.body.includes('1015')) continue
+      await sleep(BAN_MS + 200)
+      // Everybody finds out that it is over, before there is another.
+      for (const member of [offender, ...others]) await member.ask('follow', where, `${user}-after`, 1)
+      await sleep(50)
     }
   }
   await Promise.all([offender, ...others].map((member) => member.stop()))
