@@ -35,7 +35,7 @@ if (args) {
         return machineTime() - began
       },
       async stampede({ id: userId, accessToken }: User, at: number): Promise<Stampede> {
-        await sleep(at - machineTime())
+        await sleep(Math.max(0, at - machineTime()))
         const beganAt = machineTime()
         const results = await Promise.all(
           Array.from({ length: CALLERS }, () => holdfast.memberships({ userId, accessToken })),
@@ -57,8 +57,10 @@ if (args) {
   const rounds: Array<{ over: number; calls: number }> = []
   for (const [round, user] of discord.users.entries()) {
     const upstream = await Promise.all(members.map((member) => member.ask<number>('upstream', user)))
+    // What that was is counted by then.
+    await sleep(50)
     await discord.tally()
-    const at = machineTime() + 50
+    const at = machineTime() + 100
     const stampedes = await Promise.all(members.map((member) => member.ask<Stampede>('stampede', user, at)))
     if (new Set(stampedes.map(({ guildIds }) => guildIds)).size > 1) throw new Error('processes got different lists')
     const { calls } = await discord.tally()

@@ -2,6 +2,7 @@
 // of Discord's own list, and beside Keyv?
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import KeyvRedis, { createClient } from '@keyv/redis'
 import { createHoldfast, type Holdfast } from 'holdfast'
 import Keyv from 'keyv'
@@ -65,12 +66,16 @@ const options = {
   // So small that every reading comes from Redis.
   cache: { maxEntries: CONCURRENCY },
 }
+async function connected(): Promise<Holdfast> {
+  const holdfast = createHoldfast(options)
+  while (holdfast.stats().redis !== 'up') await sleep(10)
+  return holdfast
+}
+
 const users = Array.from({ length: USERS }, (_, user) => ({ userId: String(user + 1), accessToken: `token-${user}` }))
-const writer = createHoldfast(options)
-await writer.ready()
+const writer = await connected()
 await inParallel((user) => writer.memberships(users[user]!))
 await writer.close()
-discord.close()
 
 const raw = await createClient({ url: server.url }).connect()
 const keyv = new Keyv(new KeyvRedis(server.url))
@@ -84,19 +89,13 @@ function mayManage(list: List | undefined, id: string): boolean {
   return found !== undefined && (found.owner || (BigInt(found.permissions) & MANAGE_GUILD) !== 0n)
 }
 
-async function connected(): Promise<Holdfast> {
-  const holdfast = createHoldfast(options)
-  await holdfast.ready()
-  return holdfast
-}
-
 async function ask(holdfast: Holdfast, user: number): Promise<boolean> {
   const { guilds, source } = await holdfast.memberships(users[user]!)
   if (source !== 'redis') throw new Error(`an answer came from ${source}`)
   return guilds.can(asked[user]!, 'ManageGuild')
 }
 
-const FIRST_SIGHT = 'holdfast, users it has not seen before'
+const FIRST_SIGHT = 'holdfast, just started'
 const holdfast = await connected()
 let newcomer = holdfast
 const contestants: Record<string, (user: number) => Promise<boolean>> = {
@@ -130,6 +129,7 @@ await holdfast.close()
 raw.destroy()
 await keyv.disconnect()
 await server.stop()
+discord.close()
 
 const medians = Object.fromEntries(Object.entries(times).map(([name, values]) => [name, median(values)]))
 const ours = medians.holdfast!
