@@ -28,6 +28,7 @@ const DEAD_TOKEN_MS: Milliseconds = 24 * 60 * 60 * 1000
 
 /** May this call be sent now? Everything that can forbid it is asked here, and learns here what came of it. */
 export class Admission {
+  readonly #clock: Clock
   readonly #tokens: TokenMemory
   readonly #buckets: BucketMap
   readonly #egress: Egress
@@ -46,6 +47,7 @@ export class Admission {
     tokens: TokenMemory
     fleet?: Fleet | undefined
   }) {
+    this.#clock = clock
     this.#tokens = tokens
     this.#buckets = new BucketMap(clock)
     this.#egress = new Egress(clock, (state) => events.emit({ type: 'breaker', name: 'discord', state }))
@@ -54,7 +56,7 @@ export class Admission {
     this.#fleet = fleet
     fleet?.listen({
       noticed: (notice, forMs) => this.#apply(notice, forMs),
-      egressFree: () => this.#egress.probeAnswered(),
+      egressFree: (sentAgoMs) => void this.#egress.free(clock.monotonic() - sentAgoMs),
       invalidSent: (requests) => this.#budget.sentElsewhere([requests]),
       invalidTotals: (requests) => this.#budget.adopt(requests),
     })
@@ -162,8 +164,8 @@ export class Admission {
         permit.answered(bucketNews(answer), answer.headers['x-ratelimit-bucket'], answer.receivedAt)
         const banned = verdict.kind === 'rate-limited' && verdict.pause === 'egress'
         if (probe && !banned) {
-          this.#egress.probeAnswered()
-          this.#fleet?.announceEgressFree()
+          if (this.#egress.free(answer.sentAt)) this.#fleet?.announceEgressFree(this.#clock.monotonic() - answer.sentAt)
+          else this.#egress.probeLost()
         }
       },
       end: (invalid) => {

@@ -22,8 +22,8 @@ export interface InvalidRequests {
 /** What the fleet tells this process. */
 export interface FleetNews {
   noticed(notice: Notice, forMs: Milliseconds): void
-  /** Another process's probe got through. */
-  egressFree(): void
+  /** A request that another process sent this long ago got through: the bans from before it are over. */
+  egressFree(sentAgoMs: Milliseconds): void
   /** Another process has just sent these. */
   invalidSent(requests: InvalidRequests): void
   /** All that the fleet sent in the last ten minutes, this process included. */
@@ -34,6 +34,6 @@ export interface FleetNews {
 export interface Fleet {
   listen(news: FleetNews): void
   announce(notice: Notice, forMs: Milliseconds): void
-  announceEgressFree(): void
+  announceEgressFree(sentAgoMs: Milliseconds): void
   invalidSent(stranger: boolean): void
 }

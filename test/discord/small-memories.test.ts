@@ -131,7 +131,7 @@ describe('Egress', () => {
     const stayed = egress.nextChange(new AbortController().signal)
     controller.abort('gone')
     await expect(left).rejects.toBe('gone')
-    egress.probeAnswered()
+    egress.free(clock.monotonic())
     await stayed
     expect([egress.state, egress.pass()]).toEqual(['closed', 'pass'])
     expect(states).toEqual(['open', 'half-open', 'closed'])
@@ -146,8 +146,21 @@ describe('Egress', () => {
     expect(egress.banned(undefined)).toBe(120_000)
     await clock.advance(120_000)
     egress.pass()
-    egress.probeAnswered()
+    egress.free(clock.monotonic())
     expect(egress.banned(undefined)).toBe(60_000)
+  })
+
+  test('what was sent before a ban says nothing about it', async () => {
+    const clock = createVirtualClock()
+    const egress = new Egress(clock, () => {})
+    const sentAt = clock.monotonic()
+    await clock.advance(10)
+    egress.banned(5000)
+    expect(egress.free(sentAt)).toBe(false)
+    expect(egress.closedForMs).toBe(5000)
+    await clock.advance(10)
+    expect(egress.free(clock.monotonic())).toBe(true)
+    expect(egress.state).toBe('closed')
   })
 })
 

@@ -224,7 +224,7 @@ describe.skipIf(!REDIS_URL)('whoever looks into Redis', () => {
     a.fleet.announce({ about: 'principal', principal: USER }, 10_000)
     a.fleet.announce({ about: 'resource', route }, 10_000)
     a.fleet.announce({ about: 'token', tokenId: TOKEN }, 10_000)
-    a.fleet.announceEgressFree()
+    a.fleet.announceEgressFree(0)
     a.fleet.invalidSent(true)
     await until(() => told.length === 7, 2_000, 'everything to be told')
     expect(JSON.stringify(told)).toContain(USER)
