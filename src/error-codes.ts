@@ -68,6 +68,18 @@ export const ERROR_CODES = {
     'Redis answered that a script or a key is not what was expected',
     'see that nothing else writes under the namespace',
   ],
+  QUOTA_FULL: ['HoldfastError', 'too many owners have limits of their own', 'raise `maxOwners`'],
+  QUOTA_NEVER: ['HoldfastError', 'batch: every owner has the limit 0', 'raise a limit with `setLimit`'],
+  BATCH_DEADLINE: [
+    'HoldfastError',
+    'the batch ended at its deadline; the message says whether the request had been sent',
+    'give it longer, or more owners',
+  ],
+  BATCH_SEND_TIMEOUT: [
+    'HoldfastError',
+    'one `send` took too long; it may have been counted and was not sent again',
+    'make it end sooner, or raise `sendTimeoutMs`',
+  ],
   CLOSED: ['HoldfastError', 'the instance was closed', 'make a new one'],
 } as const satisfies Record<string, readonly [thrownAs: string, meaning: string, whatToDo: string]>
 

@@ -39,6 +39,8 @@ export type HoldfastHappening =
     }
   /** Redis could not do what it was asked; nobody but Discord notices. `code` is the error's. */
   | { readonly type: 'redis.failed'; readonly operation: string; readonly code: string }
+  /** A quota gave calls to an owner, or had not enough left. `owner` is a name under the secret (HMAC), not the owner itself; `remaining` is what is left of the window, or of what this process leased of it. */
+  | { readonly type: 'quota.taken' | 'quota.refused'; readonly owner: string; readonly remaining: number }
   /** A breaker changed its state. */
   | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
 

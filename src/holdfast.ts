@@ -16,6 +16,7 @@ import { DiscordClient } from './discord/discord-fetch.ts'
 import { userAgent } from './discord/user-agent.ts'
 import { DiscordAPIError, HoldfastError } from './errors.ts'
 import { Events, type HoldfastEvent } from './events.ts'
+import { keepParts } from './instance-parts.ts'
 import { type GuildMembership, type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
 import { type GuildRoles, permissionsOfMember } from './permissions.ts'
 import { openRedis } from './redis/redis.ts'
@@ -173,7 +174,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     return closing
   }
 
-  return {
+  const holdfast: Holdfast = {
     discordFetch: discord.fetch.bind(discord) as DiscordClient['fetch'],
     getCurrentUser: discord.getCurrentUser.bind(discord),
     getUserGuilds: discord.getUserGuilds.bind(discord),
@@ -204,6 +205,8 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     close,
     [Symbol.asyncDispose]: () => close(),
   }
+  keepParts(holdfast, { clock, events, secrets: config.secrets })
+  return holdfast
 }
 
 /** How a user's guilds are loaded. A class and no closures, because ten thousand may ask at once and one loads. */

@@ -26,6 +26,17 @@ export type { HoldfastEvent, Logger } from './events.ts'
 export { createHoldfast, defaultHoldfast, type Holdfast, type HoldfastStats, setDefaultHoldfast } from './holdfast.ts'
 export type { GuildMembership, GuildMemberships } from './memberships.ts'
 export type { PermissionName } from './permissions.ts'
+export {
+  type BatchKey,
+  type BatchOptions,
+  type BatchProgress,
+  type BatchResult,
+  batch,
+  type SendContext,
+} from './quota/batch.ts'
+export type { QuotaAnswer } from './quota/owner-pool.ts'
+export type { OwnerQuota, TakeAnswer } from './quota/owner-quota.ts'
+export { createOwnerQuota, type OwnerQuotaOptions } from './quotas.ts'
 export type { AuthRequest, Session, SessionResolver } from './session.ts'
 
 // Async functions, so that a configuration that cannot be used is a rejection like every other error.

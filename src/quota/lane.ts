@@ -1,0 +1,109 @@
+import type { Milliseconds } from '../clock.ts'
+
+/** After this an owner whose calls nobody made counts as unknown again. */
+const KNOWN_FOR_MS: Milliseconds = 60_000
+/** 429s in a row are waited out at least this long, doubling, whatever they ask for. */
+const FIRST_BACKOFF_MS: Milliseconds = 1_000
+const LONGEST_BACKOFF_MS: Milliseconds = 5 * 60_000
+const FIRST_GUESS_MS: Milliseconds = 1_000
+
+/** A call under way. */
+export interface Sent {
+  readonly at: Milliseconds
+  readonly lane: Lane
+  /** How often the lane had been closed when it was sent. */
+  readonly closings: number
+  /** Windows that this process saw begin before it was sent. */
+  readonly windows: number
+}
+
+/**
+ * What this process's batches know of one owner's pool beside its count: whether anything was heard of it, what is under
+ * way, and until when nothing is worth trying.
+ */
+export class Lane {
+  readonly owner: string
+  /** What the quota last said is left; how lanes are compared. */
+  remaining: number
+  limit = 0
+  /** Before this a take would be refused; monotonic, Infinity for never. */
+  closedUntil: Milliseconds = 0
+  readonly #sent = new Set<Sent>()
+  #probe: Sent | undefined
+  #heardAt: Milliseconds | undefined
+  #closings = 0
+  #refusals = 0
+  #windows = 0
+  #roundTripMs: Milliseconds = 0
+
+  constructor(owner: string) {
+    this.owner = owner
+    this.remaining = 0
+  }
+
+  /** When a call may be tried: `now` if at once, Infinity where an answer has to come first, or never. */
+  readyAt(now: Milliseconds): Milliseconds {
+    if (now < this.closedUntil) return this.closedUntil
+    return this.#probe ? Number.POSITIVE_INFINITY : now
+  }
+
+  isKnown(now: Milliseconds): boolean {
+    return this.#heardAt !== undefined && now - this.#heardAt < KNOWN_FOR_MS
+  }
+
+  /** A call goes. The first to an unknown owner is its probe: the others wait for what it teaches. */
+  send(now: Milliseconds): Sent {
+    const sent = { at: now, lane: this, closings: this.#closings, windows: this.#windows }
+    if (!this.isKnown(now)) this.#probe = sent
+    this.#sent.add(sent)
+    return sent
+  }
+
+  /** The call has ended, well or not. */
+  ended(sent: Sent, now: Milliseconds): void {
+    this.#sent.delete(sent)
+    if (this.#probe === sent) this.#probe = undefined
+    this.#heardAt = now
+    this.#roundTripMs = Math.max(now - sent.at, this.#roundTripMs * 0.9)
+  }
+
+  /** The call got through: what is refused from now on is not refused in a row. */
+  accepted(): void {
+    this.#refusals = 0
+  }
+
+  /** A 429: nothing goes before the wait that it names has passed, and then one goes first. Returns how long that is. */
+  refused(sent: Sent, retryAfterMs: Milliseconds, now: Milliseconds): Milliseconds {
+    // Those that were under way when the first one came back say the same again.
+    if (sent.closings === this.#closings) {
+      this.#closings++
+      this.#refusals++
+    }
+    const backoffMs =
+      this.#refusals > 1 ? Math.min(FIRST_BACKOFF_MS * 2 ** (this.#refusals - 2), LONGEST_BACKOFF_MS) : 0
+    const waitMs = Math.max(retryAfterMs, backoffMs)
+    this.closedUntil = Math.max(this.closedUntil, now + waitMs)
+    this.#heardAt = undefined
+    this.remaining = this.limit
+    return waitMs
+  }
+
+  /** A window begins. Calls under way may arrive only now, and are counted in it; returns how many. */
+  began(now: Milliseconds): number {
+    this.#windows++
+    // One whose answer is long overdue arrived before, or never will.
+    const overdueMs = 2 * (this.#roundTripMs || FIRST_GUESS_MS)
+    let late = 0
+    for (const sent of this.#sent) if (now - sent.at < overdueMs) late++
+    return late
+  }
+
+  /** Whether this call was sent before the window that is open began, so that its count is another window's. */
+  isOfAnEarlierWindow(sent: Sent): boolean {
+    return sent.windows !== this.#windows
+  }
+
+  get isIdle(): boolean {
+    return this.#sent.size === 0
+  }
+}

@@ -1,0 +1,157 @@
+import type { Milliseconds } from '../clock.ts'
+
+/** What an answer of the upstream says about its owner's quota. A field that is left out, negative or no number says nothing. */
+export interface QuotaAnswer {
+  /** Calls a window may have. */
+  readonly limit?: number
+  /** Calls that the upstream would still accept in this window. */
+  readonly remaining?: number
+  /** Until the window ends, counted from now. */
+  readonly resetAfterMs?: Milliseconds
+  /** The upstream refused: nothing goes before this has passed, counted from now. */
+  readonly retryAfterMs?: Milliseconds
+}
+
+/** What `take` answers. */
+export type Taken =
+  | {
+      readonly ok: true
+      /** What is left of the window after this. */
+      readonly remaining: number
+      /** Set where this call begins a window: how long that will be. */
+      readonly opensMs?: Milliseconds
+    }
+  | {
+      readonly ok: false
+      readonly remaining: number
+      /** Until it could be taken; Infinity where more was asked for than the limit is. */
+      readonly retryAfterMs: Milliseconds
+    }
+
+/** How many calls an owner may make in a window. `own` where the limit was set for this owner, and is not the default. */
+export interface Allowance {
+  readonly limit: number
+  readonly own: boolean
+}
+
+export interface PoolState {
+  readonly limit: number
+  readonly remaining: number
+  /** Until the whole limit is there again; 0 where it is. */
+  readonly resetAfterMs: Milliseconds
+}
+
+/** How long windows are, and how much later one ends whose end no answer has told. */
+export interface Window {
+  readonly windowMs: Milliseconds
+  readonly marginMs: Milliseconds
+}
+
+/** By how much the ends that two answers of one window tell may differ, because one came back slower. */
+const SLOWEST_ANSWER_MS: Milliseconds = 1_000
+
+/**
+ * What the upstream counts for one owner, as far as we know: windows that begin with their first call. Nothing goes
+ * that would pass the limit, and what an answer says can only take away from this window, never add to it. All times
+ * are monotonic, so that a clock that steps moves nothing.
+ */
+export class OwnerPool {
+  #used = 0
+  /** Undefined: no window is open, and the next call begins one. */
+  #endsAt: Milliseconds | undefined
+  /** Whether an answer told when this window ends. Else it is reckoned from our first call of it. */
+  #isTold = false
+  /** When the window before this one ended. */
+  #endedAt = Number.NEGATIVE_INFINITY
+  #toldLimit: number | undefined
+  #closedUntil: Milliseconds = Number.NEGATIVE_INFINITY
+
+  /** Takes `n` calls now, or says how long until it could. */
+  take(n: number, allowance: Allowance, window: Window, now: Milliseconds): Taken {
+    this.#roll(now)
+    const limit = this.#limit(allowance)
+    const remaining = this.#remaining(limit, now)
+    if (n > limit) return { ok: false, remaining, retryAfterMs: Number.POSITIVE_INFINITY }
+    if (n > remaining) return { ok: false, remaining, retryAfterMs: this.#freeAt(n, limit, now) - now }
+    this.#used += n
+    if (this.#endsAt !== undefined) return { ok: true, remaining: remaining - n }
+    this.#endsAt = now + window.windowMs + window.marginMs
+    return { ok: true, remaining: remaining - n, opensMs: window.windowMs }
+  }
+
+  state(allowance: Allowance, now: Milliseconds): PoolState {
+    this.#roll(now)
+    const limit = this.#limit(allowance)
+    const fullAt = Math.max(this.#closedUntil, this.#endsAt ?? now, now)
+    return { limit, remaining: this.#remaining(limit, now), resetAfterMs: fullAt - now }
+  }
+
+  /** Takes in an answer that came at `now`. */
+  learn(answer: QuotaAnswer, allowance: Allowance, window: Window, now: Milliseconds): void {
+    this.#roll(now)
+    const limit = said(answer.limit)
+    if (limit !== undefined) this.#toldLimit = Math.floor(limit)
+    const retryAfterMs = said(answer.retryAfterMs)
+    if (retryAfterMs !== undefined) this.#closedUntil = Math.max(this.#closedUntil, now + retryAfterMs)
+    const resetAfterMs = said(answer.resetAfterMs)
+    const remaining = said(answer.remaining)
+    if (resetAfterMs !== undefined) {
+      if (this.#isOfAnEarlierWindow(now + resetAfterMs, window)) return
+      // Every answer's reset is late by its way back. The latest is the safe one.
+      this.#endsAt = this.#isTold ? Math.max(this.#endsAt!, now + resetAfterMs) : now + resetAfterMs
+      this.#isTold = true
+    }
+    if (remaining === undefined) return
+    const used = this.#limit(allowance) - Math.floor(remaining)
+    if (used <= this.#used) return
+    this.#used = used
+    // The upstream's window began before now, so it ends before this.
+    this.#endsAt ??= now + window.windowMs
+  }
+
+  /** A limit that somebody sets is newer than what answers told before. */
+  forgetToldLimit(): void {
+    this.#toldLimit = undefined
+  }
+
+  /** Whether nothing would be lost if it were forgotten, but what answers told of the limit. */
+  idle(now: Milliseconds): boolean {
+    return now >= this.#closedUntil && (this.#endsAt === undefined || now >= this.#endsAt)
+  }
+
+  /**
+   * What was set for this owner is a ceiling: answers only lower it. A default is a guess until an answer tells better.
+   */
+  #limit({ limit, own }: Allowance): number {
+    if (this.#toldLimit === undefined) return limit
+    return own ? Math.min(limit, this.#toldLimit) : this.#toldLimit
+  }
+
+  #remaining(limit: number, now: Milliseconds): number {
+    return now < this.#closedUntil ? 0 : Math.max(0, limit - this.#used)
+  }
+
+  #freeAt(n: number, limit: number, now: Milliseconds): Milliseconds {
+    const endsAt = this.#used + n > limit ? this.#endsAt! : now
+    return Math.max(this.#closedUntil, endsAt)
+  }
+
+  /** An answer to a call of the window before may arrive when the next has begun, and tells the end of its own. */
+  #isOfAnEarlierWindow(toldEnd: Milliseconds, { windowMs }: Window): boolean {
+    const slackMs = Math.min(windowMs / 2, SLOWEST_ANSWER_MS)
+    if (this.#isTold) return toldEnd < this.#endsAt! - slackMs
+    return toldEnd < this.#endedAt + slackMs
+  }
+
+  #roll(now: Milliseconds): void {
+    if (this.#endsAt === undefined || now < this.#endsAt) return
+    this.#endedAt = this.#endsAt
+    this.#endsAt = undefined
+    this.#isTold = false
+    this.#used = 0
+  }
+}
+
+function said(value: unknown): number | undefined {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
+}

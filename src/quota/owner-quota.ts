@@ -1,0 +1,185 @@
+import type { Clock, Milliseconds } from '../clock.ts'
+import { ConfigError, closedError, HoldfastError } from '../errors.ts'
+import type { Events } from '../events.ts'
+import type { Names } from '../key-ring.ts'
+import type { QuotaAnswer, Taken, Window } from './owner-pool.ts'
+import type { OwnerLimits, PoolStore } from './pool-store.ts'
+
+/**
+ * How many calls each owner may still make, counted as the upstream counts: per owner and not per key, in windows that
+ * begin with their first call. An owner nobody has heard of has the default limit.
+ *
+ * Every method rejects with INVALID_OPTION for arguments that cannot be used, and with CLOSED after `close()`.
+ */
+export interface OwnerQuota {
+  /**
+   * Takes `n` calls (default 1) now, all or none, or says how long until it could. Never waits for quota. A refusal
+   * costs nothing. `retryAfterMs` is Infinity where `n` is more than the limit: with a limit of 0 always.
+   */
+  take(owner: string, n?: number): Promise<TakeAnswer>
+  /** `remaining` is what could be taken now; `resetAt` is when the whole limit is there again, on the wall clock. */
+  state(owner: string): Promise<{ limit: number; remaining: number; resetAt: Date }>
+  /**
+   * Changes an owner's limit, also to less than is used already: then nothing is left until the window ends. 0 stops the
+   * owner. Undefined returns to what the quota was made with. In every process that shares the store.
+   */
+  setLimit(owner: string, limit: number | undefined): Promise<void>
+  /**
+   * Takes in what an answer of the upstream said. `remaining` and `retryAfterMs` only ever take away; `resetAfterMs`
+   * says when the window ends; `limit` replaces the default, and lowers a limit that was set for this owner. Values that
+   * cannot be (NaN, negative) say nothing.
+   */
+  learn(owner: string, answer: QuotaAnswer): Promise<void>
+  /** Ends it; gives back what was leased of Redis. Idempotent. */
+  close(): Promise<void>
+}
+
+/** What `take` answers: `remaining` is what is left of the window, `retryAfterMs` how long until so much could be taken. */
+export type TakeAnswer =
+  | { readonly ok: true; readonly remaining: number }
+  | { readonly ok: false; readonly remaining: number; readonly retryAfterMs: Milliseconds }
+
+export interface QuotaSettings {
+  readonly limits: OwnerLimits
+  readonly window: Window
+  readonly maxOwners: number
+}
+
+/** The longest window: beyond it dates are no more. */
+const LONGEST_WINDOW_MS: Milliseconds = 366 * 24 * 60 * 60 * 1000
+const MOST_OWNERS = 10_000_000
+const DEFAULT_OWNERS = 100_000
+const LONGEST_OWNER = 512
+
+/** Checks what a quota is made with. Throws ConfigError. */
+export function readQuotaSettings(
+  options: {
+    readonly limit: number
+    readonly windowMs: Milliseconds
+    readonly limits?: Readonly<Record<string, number>> | undefined
+    readonly marginMs?: Milliseconds | undefined
+    readonly maxOwners?: number | undefined
+  },
+  defaultMarginMs: (windowMs: Milliseconds) => Milliseconds,
+): QuotaSettings {
+  if (typeof options !== 'object' || options === null)
+    throw new ConfigError('options', 'createOwnerQuota takes an object with limit and windowMs')
+  const { limit, windowMs, limits = {}, maxOwners = DEFAULT_OWNERS } = options
+  if (!isLimit(limit)) throw refused('limit', limit, 'a whole number of calls, not negative')
+  if (!isTime(windowMs) || windowMs < 1) throw refused('windowMs', windowMs, 'milliseconds, from 1 to a year')
+  const marginMs = options.marginMs ?? defaultMarginMs(windowMs)
+  if (!isTime(marginMs)) throw refused('marginMs', marginMs, 'milliseconds, not negative')
+  if (!Number.isInteger(maxOwners) || maxOwners < 1 || maxOwners > MOST_OWNERS)
+    throw refused('maxOwners', maxOwners, `a whole number from 1 to ${MOST_OWNERS}`)
+  if (typeof limits !== 'object' || limits === null) throw refused('limits', limits, 'an object of owner and limit')
+  const own = new Map(Object.entries(limits))
+  // Owners are somebody's ids, and are not shown.
+  for (const value of own.values())
+    if (!isLimit(value)) throw refused('limits', value, 'whole numbers of calls, not negative')
+  return { limits: { fallback: limit, own }, window: { windowMs, marginMs }, maxOwners }
+}
+
+/** The quota that `createOwnerQuota` makes: checks, tells events, and leaves counting to the store. */
+export class PooledQuota implements OwnerQuota {
+  readonly clock: Clock
+  readonly #store: PoolStore
+  readonly #events: readonly Events[]
+  readonly #names: () => Names
+  readonly #onClose: () => Promise<void>
+  readonly #listeners = new Set<(owner: string) => void>()
+  #closing: Promise<void> | undefined
+
+  constructor(options: {
+    store: PoolStore
+    clock: Clock
+    events: readonly Events[]
+    /** Names owners in events: an owner is mostly a user's id. */
+    names: () => Names
+    onClose?: () => Promise<void>
+  }) {
+    this.clock = options.clock
+    this.#store = options.store
+    this.#events = options.events
+    this.#names = options.names
+    this.#onClose = options.onClose ?? (async () => {})
+  }
+
+  async take(owner: string, n = 1): Promise<TakeAnswer> {
+    const taken = await this.reserve(owner, n)
+    return taken.ok ? { ok: true, remaining: taken.remaining } : taken
+  }
+
+  /** `take`, and whether it began a window. */
+  async reserve(owner: string, n = 1): Promise<Taken> {
+    this.#check('take', owner)
+    if (!Number.isSafeInteger(n) || n < 1)
+      throw new HoldfastError('INVALID_OPTION', 'take: n must be a whole number of calls, at least 1')
+    const pending = this.#store.take(owner, n)
+    const taken = pending instanceof Promise ? await pending : pending
+    for (const events of this.#events) if (events.active) this.#tell(events, owner, taken)
+    return taken
+  }
+
+  async state(owner: string): Promise<{ limit: number; remaining: number; resetAt: Date }> {
+    this.#check('state', owner)
+    const { limit, remaining, resetAfterMs } = await this.#store.state(owner)
+    return { limit, remaining, resetAt: new Date(this.clock.now() + resetAfterMs) }
+  }
+
+  async setLimit(owner: string, limit: number | undefined): Promise<void> {
+    this.#check('setLimit', owner)
+    if (limit !== undefined && !isLimit(limit))
+      throw new HoldfastError(
+        'INVALID_OPTION',
+        'setLimit: limit must be a whole number of calls, not negative, or undefined for the default',
+      )
+    await this.#store.setLimit(owner, limit)
+    for (const listener of this.#listeners) listener(owner)
+  }
+
+  async learn(owner: string, answer: QuotaAnswer): Promise<void> {
+    this.#check('learn', owner)
+    if (typeof answer !== 'object' || answer === null)
+      throw new HoldfastError(
+        'INVALID_OPTION',
+        'learn: give an object with what the answer said, such as { remaining }',
+      )
+    await this.#store.learn(owner, answer)
+  }
+
+  /** Calls `listener` after an owner's limit was changed here, until the returned function is called. */
+  onLimit(listener: (owner: string) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      await this.#store.close()
+      await this.#onClose()
+    })()
+    return this.#closing
+  }
+
+  #tell(events: Events, owner: string, { ok, remaining }: Taken): void {
+    events.emit({ type: ok ? 'quota.taken' : 'quota.refused', owner: this.#names().of('owner', owner), remaining })
+  }
+
+  #check(method: string, owner: unknown): void {
+    if (this.#closing) throw closedError()
+    if (typeof owner !== 'string' || owner === '' || owner.length > LONGEST_OWNER)
+      throw new HoldfastError('INVALID_OPTION', `${method}: owner must be a text of 1 to ${LONGEST_OWNER} characters`)
+  }
+}
+
+function isLimit(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && value >= 0 && value <= LONGEST_WINDOW_MS
+}
+
+function refused(option: string, value: unknown, accepted: string): ConfigError {
+  return new ConfigError(option, `${option} cannot be used: ${String(value).slice(0, 80)}; accepted: ${accepted}`)
+}

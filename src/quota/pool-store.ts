@@ -1,0 +1,19 @@
+import type { Milliseconds } from '../clock.ts'
+import type { PoolState, QuotaAnswer, Taken } from './owner-pool.ts'
+
+/** The limits that were given when the quota was made. */
+export interface OwnerLimits {
+  /** For owners without one of their own. */
+  readonly fallback: number
+  readonly own: ReadonlyMap<string, number>
+}
+
+/** Where the pools of all owners are kept: this process's memory, or Redis for many processes. Arguments are checked. */
+export interface PoolStore {
+  take(owner: string, n: number): Taken | Promise<Taken>
+  state(owner: string): PoolState | Promise<PoolState>
+  setLimit(owner: string, limit: number | undefined): void | Promise<void>
+  /** Its effect on this process's own takes is there at once, before the promise resolves. */
+  learn(owner: string, answer: QuotaAnswer): void | Promise<void>
+  close(deadlineMs?: Milliseconds): void | Promise<void>
+}

@@ -1,0 +1,116 @@
+import { createHoldfast, createOwnerQuota, type HoldfastEvent } from 'holdfast'
+import { describe, expect, test } from 'vitest'
+import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+import { promisesOfAQuota } from './contract.ts'
+
+const quota = (options: Partial<Parameters<typeof createOwnerQuota>[0]> = {}) => {
+  const clock = createVirtualClock()
+  return { clock, quota: createOwnerQuota({ limit: 10, windowMs: 60_000, clock, ...options }) }
+}
+
+describe('a quota in memory', () => {
+  promisesOfAQuota(async () => {
+    const { clock, quota: subject } = quota({ limits: { vip: 20, stopped: 0 } })
+    return { quota: subject, windowMs: 60_000, pass: (ms) => clock.advance(ms) }
+  })
+
+  test('its windows begin with their first call, and a wall clock that steps moves none of them', async () => {
+    const { clock, quota: subject } = quota()
+    await clock.advance(45_000)
+    await subject.take('a', 10)
+    clock.step(-3_600_000)
+    await clock.advance(59_999)
+    expect(await subject.take('a')).toEqual({ ok: false, remaining: 0, retryAfterMs: 1 })
+    clock.step(7_200_000)
+    expect(await subject.take('a')).toMatchObject({ ok: false })
+    await clock.advance(1)
+    expect(await subject.take('a')).toEqual({ ok: true, remaining: 9 })
+  })
+
+  test('a window nobody told the end of ends marginMs later', async () => {
+    const { clock, quota: subject } = quota({ marginMs: 100 })
+    await subject.take('a', 10)
+    await clock.advance(60_000)
+    expect(await subject.take('a')).toMatchObject({ ok: false, retryAfterMs: 100 })
+    await clock.advance(100)
+    await subject.take('a', 10)
+    await subject.learn('a', { resetAfterMs: 60_000 })
+    await clock.advance(60_000)
+    expect(await subject.take('a')).toMatchObject({ ok: true })
+  })
+
+  test('an answer that comes late, of a window before, says nothing about this one', async () => {
+    const { clock, quota: subject } = quota()
+    await subject.take('a', 10)
+    await subject.learn('a', { remaining: 0, resetAfterMs: 60_000 })
+    await clock.advance(60_000)
+    await subject.take('a')
+    await subject.learn('a', { remaining: 0, resetAfterMs: 20 })
+    expect(await subject.state('a')).toMatchObject({ remaining: 9 })
+    await clock.advance(20)
+    expect(await subject.take('a', 9)).toMatchObject({ ok: true, remaining: 0 })
+  })
+
+  test('at most maxOwners have a window open; a window is never forgotten while it is', async () => {
+    const { clock, quota: subject } = quota({ maxOwners: 3 })
+    for (const owner of ['a', 'b', 'c']) await subject.take(owner, 10)
+    expect(await subject.take('d')).toEqual({ ok: false, remaining: 0, retryAfterMs: 60_000 })
+    expect(await subject.take('a')).toMatchObject({ ok: false })
+    await clock.advance(60_000)
+    for (const owner of ['d', 'e', 'f']) expect(await subject.take(owner)).toMatchObject({ ok: true })
+  })
+
+  test('more limits than maxOwners cannot be set', async () => {
+    const { quota: subject } = quota({ maxOwners: 2 })
+    await subject.setLimit('a', 1)
+    await subject.setLimit('b', 1)
+    await expect(subject.setLimit('c', 1)).rejects.toMatchObject({ code: 'QUOTA_FULL' })
+    await subject.setLimit('a', 2)
+    await subject.setLimit('b', undefined)
+    await subject.setLimit('c', 1)
+  })
+
+  test('refuses settings that cannot be', () => {
+    const refusal = (options: object) => {
+      try {
+        createOwnerQuota({ limit: 1, windowMs: 1, ...options })
+      } catch (error) {
+        return (error as { option?: string }).option
+      }
+      return undefined
+    }
+    expect(refusal({})).toBeUndefined()
+    for (const limit of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, '10', undefined, null])
+      expect(refusal({ limit }), String(limit)).toBe('limit')
+    for (const windowMs of [0, -1, Number.NaN, Number.POSITIVE_INFINITY, '10', undefined])
+      expect(refusal({ windowMs }), String(windowMs)).toBe('windowMs')
+    for (const limits of [5, { a: -1 }, { a: '5' }]) expect(refusal({ limits })).toBe('limits')
+    expect(refusal({ marginMs: -1 })).toBe('marginMs')
+    expect(refusal({ maxOwners: 0 })).toBe('maxOwners')
+    expect(refusal({ holdfast: {} })).toBe('holdfast')
+    expect(() => createOwnerQuota(undefined as never)).toThrow('createOwnerQuota takes an object')
+  })
+})
+
+describe('events', () => {
+  test('tell every decision, under a name that is not the owner, to on and to the instance', async () => {
+    const own: HoldfastEvent[] = []
+    const shared: HoldfastEvent[] = []
+    await using holdfast = createHoldfast({ secret: 'a-secret-of-at-least-thirty-two-bytes' })
+    holdfast.on((event) => shared.push(event))
+    const subject = createOwnerQuota({ limit: 1, windowMs: 1000, holdfast, on: (event) => own.push(event) })
+    await subject.take('80351110224678912')
+    await subject.take('80351110224678912')
+    await subject.take('other')
+    expect(own.map(({ type, ...rest }) => [type, (rest as { remaining: number }).remaining])).toEqual([
+      ['quota.taken', 0],
+      ['quota.refused', 0],
+      ['quota.taken', 0],
+    ])
+    expect(shared).toEqual(own.map((event) => ({ ...event, at: expect.any(Number) })))
+    expect(JSON.stringify(own)).not.toContain('80351110224678912')
+    const [first, second, third] = own.map((event) => (event as { owner: string }).owner)
+    expect(first).toBe(second)
+    expect(first).not.toBe(third)
+  })
+})
