@@ -189,6 +189,7 @@ class Batch<Request, Result> implements Contender {
       const told = rest.resetAfterMs === undefined && lane.isOfAnEarlierWindow(sent) ? rest : answer
       isTold ||= rest.resetAfterMs !== undefined
       this.#teach(quota, owner, told)
+      if (rest.resetAfterMs !== undefined) lane.told(clock.monotonic() + rest.resetAfterMs)
     }
     const { sendTimeoutMs = DEFAULT_SEND_TIMEOUT_MS } = this.#options
     const late = () =>

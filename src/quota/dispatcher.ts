@@ -65,7 +65,7 @@ export class Dispatcher {
     lane.limit = limit
     lane.remaining = remaining
     // Somebody may have given more since it was closed.
-    if (lane.closedUntil === Number.POSITIVE_INFINITY) lane.closedUntil = 0
+    if (lane.closedUntil === Number.POSITIVE_INFINITY) lane.reopen()
     return lane
   }
 
@@ -161,7 +161,7 @@ export class Dispatcher {
   #reopen(owner: string): void {
     const lane = this.#lanes.get(owner)
     if (!lane) return
-    lane.closedUntil = 0
+    lane.reopen()
     this.serve()
   }
 }

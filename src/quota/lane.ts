@@ -5,6 +5,8 @@ const KNOWN_FOR_MS: Milliseconds = 60_000
 /** 429s in a row are waited out at least this long, doubling, whatever they ask for. */
 const FIRST_BACKOFF_MS: Milliseconds = 1_000
 const LONGEST_BACKOFF_MS: Milliseconds = 5 * 60_000
+/** Ends that two answers tell differ by this, because one came back slower. */
+const SOONER_MS: Milliseconds = 100
 const FIRST_GUESS_MS: Milliseconds = 1_000
 
 /** A call under way. */
@@ -28,6 +30,8 @@ export class Lane {
   limit = 0
   /** Before this a take would be refused; monotonic, Infinity for never. */
   closedUntil: Milliseconds = 0
+  /** Before this a 429 forbids it. */
+  #heldUntil: Milliseconds = 0
   readonly #sent = new Set<Sent>()
   #probe: Sent | undefined
   #heardAt: Milliseconds | undefined
@@ -63,7 +67,8 @@ export class Lane {
   ended(sent: Sent, now: Milliseconds): void {
     this.#sent.delete(sent)
     if (this.#probe === sent) this.#probe = undefined
-    this.#heardAt = now
+    // What was under way when a 429 came says nothing of what comes after it.
+    if (sent.closings === this.#closings) this.#heardAt = now
     this.#roundTripMs = Math.max(now - sent.at, this.#roundTripMs * 0.9)
   }
 
@@ -82,10 +87,21 @@ export class Lane {
     const backoffMs =
       this.#refusals > 1 ? Math.min(FIRST_BACKOFF_MS * 2 ** (this.#refusals - 2), LONGEST_BACKOFF_MS) : 0
     const waitMs = Math.max(retryAfterMs, backoffMs)
-    this.closedUntil = Math.max(this.closedUntil, now + waitMs)
+    this.#heldUntil = Math.max(this.#heldUntil, now + waitMs)
+    this.closedUntil = Math.max(this.closedUntil, this.#heldUntil)
     this.#heardAt = undefined
     this.remaining = this.limit
     return waitMs
+  }
+
+  /** The quota may give again: somebody set another limit. */
+  reopen(): void {
+    this.closedUntil = this.#heldUntil
+  }
+
+  /** An answer tells when the window ends. Where that is sooner than what we wait for, the quota is asked again. */
+  told(endsAt: Milliseconds): void {
+    if (endsAt < this.closedUntil - SOONER_MS) this.reopen()
   }
 
   /** A window begins. Calls under way may arrive only now, and are counted in it; returns how many. */
