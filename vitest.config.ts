@@ -13,7 +13,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     testTimeout: 20_000,
-    globalSetup: ['test/support/global-redis.ts'],
+    globalSetup: ['test/support/global-redis.ts', 'test/support/postgres.ts'],
     // A stray console line is a message to somebody who is not reading: it fails the test that wrote it.
     setupFiles: ['test/support/quiet.ts'],
     dangerouslyIgnoreUnhandledErrors: false,

@@ -41,6 +41,8 @@ export interface HoldfastOptions {
   }
   /** A `redis://` or `rediss://` URL, or more. Shares the cache, holds and budgets between processes. Needs `secret`. */
   redis?: string | RedisOptions
+  /** `sqlite:PATH`, `sqlite::memory:` or `postgres://…`: where key vaults made with this instance keep their keys. Needs `secret`. */
+  database?: string
   /** At least 32 bytes each, the newest first. Seals and names what is kept outside the process. */
   secret?: string | readonly string[]
   /** Who is signed in. Default: `Authorization: Bearer` with a token issued to `clientId`. */
@@ -75,6 +77,11 @@ export interface RedisConfig {
   readonly writeTimeoutMs: Milliseconds
 }
 
+/** A checked `database`. */
+export type DatabaseConfig =
+  | { readonly kind: 'sqlite' /** A file, or `:memory:`. */; readonly path: string }
+  | { readonly kind: 'postgres'; readonly url: string }
+
 /** The checked configuration of an instance. */
 export interface Config {
   readonly baseUrl: URL
@@ -92,6 +99,7 @@ export interface Config {
   readonly maxEntries: number
   readonly maxBytes: number
   readonly redis: RedisConfig | undefined
+  readonly database: DatabaseConfig | undefined
   /** The newest first; empty where nothing needs one. */
   readonly secrets: readonly string[]
   readonly publicUrl: string | undefined
@@ -201,9 +209,6 @@ export const TEXTS = {
   publicUrl: { variable: 'HOLDFAST_PUBLIC_URL', secret: false, accepted: URL_ACCEPTED },
 } as const satisfies Record<string, TextSetting>
 
-/** Variables of rooms that this version does not have yet: set, they would promise what nobody keeps. */
-export const NOT_YET = ['DATABASE_URL'] as const
-
 /** Fewer bytes than a key of AES-256 has could be guessed. */
 const SECRET_BYTES = 32
 const SECRET_ACCEPTED = `at least ${SECRET_BYTES} bytes, for example of \`openssl rand -base64 32\``
@@ -216,12 +221,6 @@ type Environment = Readonly<Record<string, string | undefined>>
 export function readConfig(options: HoldfastOptions = {}, environment: Environment = process.env): Config {
   if (typeof options !== 'object' || options === null)
     throw new ConfigError('options', 'createHoldfast takes an object of options')
-  for (const variable of NOT_YET) {
-    if (environment[variable] !== undefined)
-      throw new ConfigError(variable, `${variable} is set, but this version has no ledger; unset it`)
-  }
-  if ((options as Record<string, unknown>).database !== undefined)
-    throw new ConfigError('database', 'option database is given, but this version has no ledger; leave it out')
   const number = (name: keyof typeof NUMBERS) => readNumber(name, given(options, name), environment)
   const text = (name: keyof typeof TEXTS) => readText(name, given(options, name), environment)
   const freshMs = number('cache.freshMs')
@@ -236,12 +235,10 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
   text('discord.publicKey')
   const publicUrl = text('publicUrl')
   const redis = readRedis(options.redis, environment)
+  const database = readDatabase(options.database, environment)
   const secrets = readSecrets(options.secret, environment)
-  if (redis && secrets.length === 0)
-    throw new ConfigError(
-      'secret',
-      `with Redis a secret is needed, which seals what is kept there: set HOLDFAST_SECRET or option secret; ${SECRET_ACCEPTED}`,
-    )
+  if (redis && secrets.length === 0) throw secretNeeded('Redis (REDIS_URL)')
+  if (database && secrets.length === 0) throw secretNeeded('a database (DATABASE_URL)')
   return {
     baseUrl: httpUrl('discord.baseUrl', text('discord.baseUrl') ?? DISCORD_API),
     maxRetries: number('discord.maxRetries'),
@@ -258,6 +255,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     maxEntries: number('cache.maxEntries'),
     maxBytes: number('cache.maxBytes') || Math.floor(getHeapStatistics().heap_size_limit / 4),
     redis,
+    database,
     secrets,
     // As the URL parser writes it: what was given may hold characters that no header can.
     publicUrl: publicUrl === undefined ? undefined : httpUrl('publicUrl', publicUrl).href.replace(/\/$/, ''),
@@ -306,6 +304,33 @@ function isRedisUrl(url: unknown): boolean {
   if (typeof url !== 'string' || !URL.canParse(url.trim())) return false
   const { protocol, hostname } = new URL(url.trim())
   return /^rediss?:$/.test(protocol) && hostname !== ''
+}
+
+/** Checks option `database` or DATABASE_URL; undefined where neither is given. Throws ConfigError; never shows a URL, which may hold a password. */
+export function readDatabase(
+  option: string | undefined,
+  environment: Environment = process.env,
+): DatabaseConfig | undefined {
+  const given: unknown = option ?? environment.DATABASE_URL
+  if (given === undefined) return undefined
+  const text = typeof given === 'string' ? given.trim() : ''
+  const [, path] = /^sqlite:(.+)$/.exec(text) ?? []
+  if (path !== undefined) return { kind: 'sqlite', path }
+  if (/^postgres(ql)?:/.test(text) && URL.canParse(text)) return { kind: 'postgres', url: text }
+  throw refused(
+    option === undefined ? 'DATABASE_URL' : 'database',
+    given,
+    'sqlite:PATH, sqlite::memory: or a postgres:// URL',
+    true,
+  )
+}
+
+/** What a store needs that others can read. */
+export function secretNeeded(what: string): ConfigError {
+  return new ConfigError(
+    'secret',
+    `with ${what} a secret is needed, which seals what is kept there: set HOLDFAST_SECRET or option secret; accepted: ${SECRET_ACCEPTED}`,
+  )
 }
 
 /** Checks option `secret`, or HOLDFAST_SECRET and HOLDFAST_SECRET_PREVIOUS; empty where none is given. Throws ConfigError; never shows one. */

@@ -68,6 +68,32 @@ export const ERROR_CODES = {
     'Redis answered that a script or a key is not what was expected',
     'see that nothing else writes under the namespace',
   ],
+  DATABASE_UNAVAILABLE: [
+    'HoldfastError',
+    'the database is away, too slow, locked or full; nothing was written, or all of it',
+    'see that it runs, and try again',
+  ],
+  DATABASE_FAILED: ['HoldfastError', 'the database refused what it was asked', 'look at `cause`'],
+  VAULT_WRONG_SECRET: [
+    'HoldfastError',
+    'no secret that was given opens this vault',
+    'give the one it was made with, behind a newer one while it is being changed',
+  ],
+  VAULT_ROW_DAMAGED: [
+    'HoldfastError',
+    "a vault's row was cut or edited, or sealed under a secret that was not given; the message names its id",
+    'remove it and add the key again, or restore it',
+  ],
+  KEY_OWNER_CHANGED: [
+    'HoldfastError',
+    'a key is stored for another owner',
+    'remove it first if it has really changed hands',
+  ],
+  KEY_OWNER_UNKNOWN: [
+    'HoldfastError',
+    "nobody tells a key's owner: no `ownerOf`, or it failed; the key was not stored",
+    'give `add` an owner, or mend `ownerOf`',
+  ],
   QUOTA_FULL: ['HoldfastError', 'too many owners have limits of their own', 'raise `maxOwners`'],
   QUOTA_NEVER: ['HoldfastError', 'batch: every owner has the limit 0', 'raise a limit with `setLimit`'],
   BATCH_DEADLINE: [

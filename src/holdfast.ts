@@ -205,7 +205,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     close,
     [Symbol.asyncDispose]: () => close(),
   }
-  keepParts(holdfast, { clock, events, secrets: config.secrets })
+  keepParts(holdfast, { ...config, events })
   return holdfast
 }
 

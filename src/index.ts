@@ -34,9 +34,10 @@ export {
   batch,
   type SendContext,
 } from './quota/batch.ts'
+export type { KeyVault, VaultKey } from './quota/key-vault.ts'
 export type { QuotaAnswer } from './quota/owner-pool.ts'
 export type { OwnerQuota, TakeAnswer } from './quota/owner-quota.ts'
-export { createOwnerQuota, type OwnerQuotaOptions } from './quotas.ts'
+export { createKeyVault, createOwnerQuota, type KeyVaultOptions, type OwnerQuotaOptions } from './quotas.ts'
 export type { AuthRequest, Session, SessionResolver } from './session.ts'
 
 // Async functions, so that a configuration that cannot be used is a rejection like every other error.

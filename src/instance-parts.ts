@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import type { DatabaseConfig } from './config.ts'
 import { ConfigError } from './errors.ts'
 import type { Events } from './events.ts'
 
@@ -8,6 +9,7 @@ export interface InstanceParts {
   readonly events: Events
   /** The newest first; empty where the instance has none. */
   readonly secrets: readonly string[]
+  readonly database: DatabaseConfig | undefined
 }
 
 /** Under a global symbol, so that an instance of another copy of the package is known too. */

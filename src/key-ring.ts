@@ -27,6 +27,11 @@ export function uniqueToken(): string {
     .padStart(8, '0')
 }
 
+/** An id that nobody can guess and no two rows share: 128 random bits, base64url. */
+export function randomId(): string {
+  return randomBytes(16).toString('base64url')
+}
+
 const CIPHER = 'aes-256-gcm'
 /** First byte of everything sealed: the layout below. */
 const LAYOUT = 1

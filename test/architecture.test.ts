@@ -16,8 +16,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   auth: ['hall', 'auth'],
   browser: ['hall', 'browser'],
   quota: ['hall', 'quota'],
+  quota: ['hall', 'quota'],
   redis: ['hall', 'redis'],
   database: ['hall', 'database'],
+  'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
   'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
   'holdfast.ts': ['hall', 'discord', 'cache', 'auth', 'redis'],
   'index.ts': ['hall', 'discord', 'cache', 'auth', 'quota', 'holdfast.ts', 'quotas.ts'],
@@ -66,6 +68,7 @@ const MODULES_ONLY_IN: ReadonlyArray<{ module: RegExp; in: RegExp }> = [
   // redis/script.ts: the SHA-1 that Redis knows a script by.
   { module: /^(node:)?crypto$/, in: /^(key-ring\.ts$|redis\/script\.ts$|simulator\/|cli\/)/ },
   { module: /^@keyv\/redis$|^@redis\/|^keyv$|^ioredis$/, in: /^redis\/link\.ts$/ },
+  { module: /^(kysely|pg)(\/|$)|^(node:)?sqlite$/, in: /^database\// },
   { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^(clock\.ts$|cli\/)/ },
   { module: /^(node:.*|fs|path|crypto|http|net|os|url|util|events|stream)$/, in: /^(?!browser\/)/ },
   { module: /^holdfast(\/|$)/, in: /^cli\// },

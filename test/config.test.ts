@@ -181,9 +181,19 @@ describe('readConfig', () => {
     expect(() => readConfig({ discord: { publicKey: 'aB'.repeat(32) } }, {})).not.toThrow()
   })
 
-  test('DATABASE_URL and option database are refused while nothing keeps what they promise', () => {
-    expect(refusal({}, { DATABASE_URL: 'x://y' }).option).toBe('DATABASE_URL')
-    expect(refusal({ database: 'x://y' }).option).toBe('database')
+  test('a database is SQLite or PostgreSQL, needs a secret, and is never shown', () => {
+    const secret = 'a-secret-of-at-least-thirty-two-bytes'
+    const read = (database: string) => readConfig({ database, secret }, {}).database
+    expect(read('sqlite:./keys.db')).toEqual({ kind: 'sqlite', path: './keys.db' })
+    expect(read('sqlite::memory:')).toEqual({ kind: 'sqlite', path: ':memory:' })
+    expect(read('postgres://u:p@db/app')).toEqual({ kind: 'postgres', url: 'postgres://u:p@db/app' })
+    expect(readConfig({ secret }, { DATABASE_URL: 'postgresql://db/app' }).database?.kind).toBe('postgres')
+    expect(refusal({ database: 'postgres://db/app' }).option).toBe('secret')
+    for (const wrong of ['mysql://u:p4ssw0rd@db/app', 'sqlite:', '', 'postgres']) {
+      expect(refusal({ database: wrong, secret }).option, wrong).toBe('database')
+      expect(refusal({ secret }, { DATABASE_URL: wrong }).message, wrong).not.toContain('p4ssw0rd')
+    }
+    expect(refusal({ secret }, { DATABASE_URL: '' }).option).toBe('DATABASE_URL')
   })
 
   test.each([null, 5, 'text', true])('%j is no set of options', (options) => {
