@@ -131,8 +131,10 @@ async function connect(config: DatabaseConfig, clock: Clock): Promise<Kysely<Tab
     keepAlive: true,
     allowExitOnIdle: true,
   })
-  // A connection that breaks while nobody uses it is replaced when somebody does.
+  // A connection that breaks while nobody uses it is replaced when somebody does; of one that breaks in use, the query
+  // tells. Both say so once more as an event, which without a listener would end the process.
   pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely({ dialect: new PostgresDialect({ pool }) })
 }
 

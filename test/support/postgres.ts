@@ -19,7 +19,7 @@ declare module 'vitest' {
 export default async function setup(project: TestProject): Promise<() => void> {
   const given = process.env.DATABASE_TEST_URL
   const binaries = given ? undefined : (findBinaries() ?? install())
-  if (given || !binaries) {
+  if (given || binaries === undefined) {
     project.provide('postgresUrl', given)
     if (!given)
       missing('no PostgreSQL is to be had (DATABASE_TEST_URL, postgres, apt-get as root): its tests are skipped')
@@ -36,7 +36,8 @@ function findBinaries(): string | undefined {
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
   for (const folder of ['', ...versions.map((version) => join(root, version, 'bin'))]) {
     try {
-      for (const program of ['initdb', 'pg_ctl'])
+      // Not pg_ctl: as root it does not even tell its version.
+      for (const program of ['initdb', 'postgres'])
         execFileSync(join(folder, program), ['--version'], { stdio: 'ignore' })
       return folder
     } catch {
