@@ -205,7 +205,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     close,
     [Symbol.asyncDispose]: () => close(),
   }
-  keepParts(holdfast, { ...config, events })
+  keepParts(holdfast, { ...config, events, redis })
   return holdfast
 }
 

@@ -10,6 +10,8 @@ export interface InstanceParts {
   /** The newest first; empty where the instance has none. */
   readonly secrets: readonly string[]
   readonly database: DatabaseConfig | undefined
+  /** What the redis room opened, for those who may know that room. */
+  readonly redis: unknown
 }
 
 /** Under a global symbol, so that an instance of another copy of the package is known too. */

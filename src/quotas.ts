@@ -1,5 +1,13 @@
 import { type Clock, type Milliseconds, systemClock } from './clock.ts'
-import { type DatabaseConfig, readDatabase, readSecrets, secretNeeded } from './config.ts'
+import {
+  type DatabaseConfig,
+  type RedisConfig,
+  type RedisOptions,
+  readDatabase,
+  readRedis,
+  readSecrets,
+  secretNeeded,
+} from './config.ts'
 import { ConfigError } from './errors.ts'
 import { Events, type HoldfastEvent } from './events.ts'
 import type { Holdfast } from './holdfast.ts'
@@ -8,6 +16,8 @@ import { KeyRing, Names } from './key-ring.ts'
 import { type KeyVault, openVault } from './quota/key-vault.ts'
 import { MemoryPools } from './quota/memory-pools.ts'
 import { type OwnerQuota, PooledQuota, readQuotaSettings } from './quota/owner-quota.ts'
+import { OwnerPools } from './redis/owner-pools.ts'
+import { openRedisNames, type RedisRoom } from './redis/redis.ts'
 
 /** How an owner quota is made. */
 export interface OwnerQuotaOptions {
@@ -17,13 +27,16 @@ export interface OwnerQuotaOptions {
   windowMs: Milliseconds
   /** Limits of single owners: ceilings, which answers can only lower. */
   limits?: Record<string, number>
-  /** Shares its clock, secret and events. */
+  /** Shares its Redis, clock, secret and events. */
   holdfast?: Holdfast
+  /** Counts in Redis, for all processes that do. Needs HOLDFAST_SECRET, or an instance with a secret. Default: the instance's, else REDIS_URL, else this process's memory. */
+  redis?: string | RedisOptions
   /** Hears of every decision: `quota.taken`, `quota.refused`. */
   on?: (event: HoldfastEvent) => void
   /**
    * How much later than `windowMs` a window ends that no answer has told the end of: calls do not all travel equally
-   * fast, and the first of a window may arrive later than the first of the next. Default 0.
+   * fast, and the first of a window may arrive later than the first of the next. Default 0; in Redis 2 % of the window, at
+   * most 250.
    */
   marginMs?: Milliseconds
   /** Owners with a window open at a time; beyond it new ones are refused until one ends. Default 100 000. */
@@ -32,22 +45,51 @@ export interface OwnerQuotaOptions {
 }
 
 /**
- * Counts calls per owner, as an upstream does that counts per user and not per key. In this process's memory.
- * Throws ConfigError for an option that cannot be used.
+ * Counts calls per owner, as an upstream does that counts per user and not per key. In this process's memory, or in Redis
+ * for many processes. Throws ConfigError for an option that cannot be used.
+ *
+ * In Redis most takes ask nobody: calls are leased in chunks. While it is away nothing is given beyond what was leased:
+ * `take` answers `{ ok: false, retryAfterMs: 1000 }`, `state` and `setLimit` reject with REDIS_UNAVAILABLE, and what was
+ * learned is told once it is back. Changes reach the other processes within a quarter of a second.
  */
 export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
-  const settings = readQuotaSettings(options, () => 0)
-  const parts = partsOf(options.holdfast)
-  const clock = options.clock ?? parts?.clock ?? systemClock
+  const parts = partsOf(options?.holdfast)
+  const clock = options?.clock ?? parts?.clock ?? systemClock
   const own = new Events(clock)
+  const shared = options?.redis === undefined ? (parts?.redis as RedisRoom | undefined) : undefined
+  const config = shared || parts ? readRedis(options?.redis, {}) : readRedis(options?.redis)
+  const settings = readQuotaSettings(options, shared || config ? marginInRedis : () => 0)
   if (options.on) own.on(options.on)
-  let names: Names | undefined
-  return new PooledQuota({
-    store: new MemoryPools({ ...settings, clock }),
-    clock,
-    events: parts ? [own, parts.events] : [own],
-    names: () => (names ??= new Names(ringOf(parts?.secrets).namingKey())),
-  })
+  const events = parts ? [own, parts.events] : [own]
+  if (!shared && !config) {
+    let names: Names | undefined
+    const store = new MemoryPools({ ...settings, clock })
+    return new PooledQuota({ store, clock, events, names: () => (names ??= namesUnder(parts?.secrets)) })
+  }
+  const opened = shared ?? openOwn(config!, parts?.secrets ?? [], clock, own)
+  const names = () => opened.naming.names
+  const store = new OwnerPools({ ...settings, connection: opened.connection, names, clock })
+  const onClose = async () => {
+    if (!shared) opened.connection.close()
+  }
+  return new PooledQuota({ store, clock, events, names, onClose })
+}
+
+/** Calls of different processes travel differently. */
+function marginInRedis(windowMs: Milliseconds): Milliseconds {
+  return Math.min(windowMs / 50, 250)
+}
+
+function openOwn(config: RedisConfig, shared: readonly string[], clock: Clock, events: Events) {
+  const secrets = shared.length > 0 ? shared : readSecrets(undefined)
+  if (secrets.length === 0) throw secretNeeded('Redis (REDIS_URL)')
+  const opened = openRedisNames({ config, secrets, clock, random: Math.random, events })
+  opened.connection.start()
+  return opened
+}
+
+function namesUnder(secrets: readonly string[] = []): Names {
+  return new Names((secrets.length > 0 ? new KeyRing(secrets) : KeyRing.ephemeral()).namingKey())
 }
 
 /** How a key vault is made. */
@@ -91,7 +133,3 @@ export async function createKeyVault(options: KeyVaultOptions): Promise<KeyVault
 }
 
 const MEMORY: DatabaseConfig = { kind: 'sqlite', path: ':memory:' }
-
-function ringOf(secrets: readonly string[] = []): KeyRing {
-  return secrets.length > 0 ? new KeyRing(secrets) : KeyRing.ephemeral()
-}

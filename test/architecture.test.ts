@@ -16,10 +16,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   auth: ['hall', 'auth'],
   browser: ['hall', 'browser'],
   quota: ['hall', 'quota'],
-  quota: ['hall', 'quota'],
   redis: ['hall', 'redis'],
   database: ['hall', 'database'],
-  'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
   'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
   'holdfast.ts': ['hall', 'discord', 'cache', 'auth', 'redis'],
   'index.ts': ['hall', 'discord', 'cache', 'auth', 'quota', 'holdfast.ts', 'quotas.ts'],
@@ -31,7 +29,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** The interfaces of other rooms that a room implements: it imports their types and nothing else. */
 const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
-  redis: ['cache/shared-tier.ts', 'discord/fleet.ts'],
+  redis: ['cache/shared-tier.ts', 'discord/fleet.ts', 'quota/owner-pool.ts', 'quota/pool-store.ts'],
+  database: ['quota/key-store.ts'],
 }
 
 /**

@@ -44,6 +44,22 @@ export function openRedis(options: {
   return { connection, naming, entries, fleet }
 }
 
+/** Redis for a store of its own: a connection, and the names of who is counted there. */
+export function openRedisNames(options: {
+  readonly config: RedisConfig
+  readonly secrets: readonly string[]
+  readonly clock: Clock
+  readonly random: () => number
+  readonly events: Events
+}): Pick<RedisRoom, 'connection' | 'naming'> {
+  const ring = new KeyRing(options.secrets)
+  const prefix = keyPrefix({ config: options.config, clientId: undefined, baseUrl: new URL(DISCORD_API) })
+  const connection = new RedisConnection({ ...options, prefix })
+  const naming = new Naming(connection, ring, new News(connection, ring, options.random), undefined)
+  connection.house(naming)
+  return { connection, naming }
+}
+
 /** What every key begins with: `holdfast:1:<namespace>:<application>:`, and where Discord is, if it is somewhere else. */
 export function keyPrefix({
   config,

@@ -1,0 +1,117 @@
+import { defineScript } from './script.ts'
+
+/**
+ * An owner's pool: a hash with
+ *
+ *     w       when the window began, which names it
+ *     used    calls given out of it: made, or leased to a process that may still make them
+ *     ends    when it ends; len, how far off that was when it was set
+ *     told    whether an answer told that
+ *     limit   the limit that answers told
+ *     closed  before when a 429 forbids everything
+ *
+ * in milliseconds of Redis's clock. Where that steps back, an end further off than it was when it was set is brought
+ * nearer, or a window would last for an hour. All scripts are given KEYS: pool, limit that was set; and first of ARGV:
+ * calls to give back, the window they were leased of, the default limit, the limit of this owner's own or '', the length
+ * of a window, and how long the caller knows its window to last still.
+ */
+const COMMON = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local held = redis.call('HMGET', KEYS[1], 'w', 'used', 'ends', 'len', 'told', 'limit', 'closed')
+local w, used, ends, len = held[1] or '', tonumber(held[2]) or 0, tonumber(held[3]), tonumber(held[4]) or 0
+local told, toldLimit, closed = held[5] == '1', tonumber(held[6]), tonumber(held[7]) or 0
+local windowMs, knownMs = tonumber(ARGV[5]), tonumber(ARGV[6])
+local ended = -1
+if ends and ends - now > len then ends = now + len end
+if closed - now > 86400000 * 366 then closed = now end
+if ends and now >= ends then ended = ends ends = nil used = 0 told = false end
+-- The window is gone, and the caller was in the middle of it: Redis lost it. What it had left nobody knows.
+local lost = w == '' and knownMs > 0
+if ends and w == ARGV[2] then used = math.max(0, used - tonumber(ARGV[1])) end
+local own = tonumber(redis.call('GET', KEYS[2]) or ARGV[4])
+local function limitOf()
+  if not toldLimit then return own or tonumber(ARGV[3]) end
+  if own then return math.min(own, toldLimit) end
+  return toldLimit
+end
+local function open(forMs, isTold)
+  w = string.format('%.0f', now)
+  ends = now + forMs
+  len = forMs
+  told = isTold
+end
+if lost then open(knownMs, true) used = limitOf() end
+local function keep(granted, opened)
+  local limit = limitOf()
+  local fields = { 'w', w, 'used', used, 'len', len, 'told', told and '1' or '0', 'closed', closed }
+  if ends then fields[#fields + 1] = 'ends' fields[#fields + 1] = ends end
+  if toldLimit then fields[#fields + 1] = 'limit' fields[#fields + 1] = toldLimit end
+  redis.call('HSET', KEYS[1], unpack(fields))
+  if not ends then redis.call('HDEL', KEYS[1], 'ends') end
+  redis.call('PEXPIRE', KEYS[1], math.ceil(math.max(ends and ends - now or 0, closed - now, 0) + windowMs))
+  return { granted, math.max(0, limit - used), limit, ends and math.ceil(ends - now) or 0, math.max(0, math.ceil(closed - now)),
+    w, opened, told and 1 or 0 }
+end
+`
+
+/** ARGV further: calls needed, calls wanted. Gives between the two, or nothing: of what is left at most an eighth beyond the need. */
+export const LEASE = defineScript(
+  'lease-calls',
+  `${COMMON}
+local need, want = tonumber(ARGV[7]), tonumber(ARGV[8])
+local left = now < closed and 0 or math.max(0, limitOf() - used)
+if need == 0 or need > left then return keep(0, 0) end
+local opened = 0
+if not ends then open(windowMs, false) opened = 1 end
+local granted = math.min(left, math.max(need, math.min(want, math.ceil(left / 8))))
+used = used + granted
+return keep(granted, opened)`,
+)
+
+/** ARGV further: limit, remaining, reset and wait that an answer told, each or ''. As \`OwnerPool.learn\`. */
+export const LEARN = defineScript(
+  'learn-of-answer',
+  `${COMMON}
+local saidLimit, remaining, resetMs, retryMs = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+if saidLimit then toldLimit = saidLimit end
+if retryMs then closed = math.max(closed, now + retryMs) end
+if resetMs then
+  local slack = math.min(windowMs / 2, 1000)
+  local toldEnd = now + resetMs
+  if told and ends then
+    if toldEnd < ends - slack then return keep(0, 0) end
+    ends = math.max(ends, toldEnd)
+    len = math.max(len, ends - now)
+  elseif toldEnd < ended + slack then
+    return keep(0, 0)
+  elseif ends then
+    ends = toldEnd
+    len = resetMs
+    told = true
+  else
+    open(resetMs, true)
+  end
+end
+if remaining and limitOf() - remaining > used then
+  used = limitOf() - remaining
+  if not ends then open(windowMs, true) end
+end
+return keep(0, 0)`,
+)
+
+/** ARGV further: the limit to set, or ''. What answers told before is older. */
+export const SET_LIMIT = defineScript(
+  'set-limit',
+  `${COMMON}
+toldLimit = nil
+redis.call('HDEL', KEYS[1], 'limit')
+if ARGV[7] == '' then
+  redis.call('DEL', KEYS[2])
+  own = tonumber(ARGV[4])
+else
+  redis.call('SET', KEYS[2], ARGV[7])
+  own = tonumber(ARGV[7])
+end
+return keep(0, 0)`,
+)
