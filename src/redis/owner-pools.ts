@@ -15,6 +15,8 @@ const BUSY_MS: Milliseconds = 50
 const LARGEST_LEASE = 10_000
 /** What a take is told to wait while Redis is away. */
 const AWAY_MS: Milliseconds = 1_000
+/** How long the first question waits for the connection to be made. */
+const FIRST_CONNECT_MS: Milliseconds = 2_000
 /** By how much the ends of one window that two answers tell may differ without being news. */
 const SAME_END_MS: Milliseconds = 100
 
@@ -208,8 +210,8 @@ export class OwnerPools implements PoolStore {
   }
 
   async #askAlone(owner: string, held: Held, script: Script, words: ReadonlyArray<string | number>): Promise<boolean> {
-    // Only then is there a name for the owner; while Redis is away it says so at once.
-    if (!this.#connection.isUp) await this.#connection.ready(this.#connection.readTimeoutMs)
+    // Before it was reached once nobody has a name. While it is known to be away this takes no time.
+    if (!this.#connection.isUp) await this.#connection.ready(FIRST_CONNECT_MS)
     const name = this.#names().of('owner', owner)
     const sentAt = this.#clock.monotonic()
     const { window, left } = held
