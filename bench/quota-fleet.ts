@@ -13,7 +13,7 @@ import { judge, table } from './figures.ts'
 const PROCESSES = 4
 const WINDOWS = 10
 const LIMIT = 200
-const WINDOW_MS = 2_000
+const WINDOW_MS = 4_000
 process.env.HOLDFAST_SECRET ??= 'a-secret-of-at-least-thirty-two-bytes'
 
 if (process.send) {

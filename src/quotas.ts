@@ -35,7 +35,7 @@ export interface OwnerQuotaOptions {
   on?: (event: HoldfastEvent) => void
   /**
    * How much later than `windowMs` a window ends that no answer has told the end of: calls do not all travel equally
-   * fast, and the first of a window may arrive later than the first of the next. Default 0; in Redis 2 % of the window, at
+   * fast, and the first of a window may arrive later than the first of the next. Default 0; in Redis 5 % of the window, at
    * most 250.
    */
   marginMs?: Milliseconds
@@ -77,7 +77,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
 
 /** Calls of different processes travel differently. */
 function marginInRedis(windowMs: Milliseconds): Milliseconds {
-  return Math.min(windowMs / 50, 250)
+  return Math.min(windowMs / 20, 250)
 }
 
 function openOwn(config: RedisConfig, shared: readonly string[], clock: Clock, events: Events) {
