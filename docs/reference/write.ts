@@ -64,6 +64,9 @@ ${docsOf('src/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'ran
 
 ## Redis
 
+\`DATABASE_URL\`, or option \`database\`, is \`sqlite:PATH\`, \`sqlite::memory:\` or a \`postgres://\` URL, and needs \`HOLDFAST_SECRET\` too: where
+key vaults keep their keys.
+
 \`REDIS_URL\` is a \`redis://\` or \`rediss://\` URL; \`HOLDFAST_SECRET\` is needed with it. Option \`redis\` is such a URL, or an
 object of:
 

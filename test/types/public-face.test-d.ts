@@ -4,12 +4,16 @@ import type { APIUser, RESTAPIPartialCurrentUserGuild } from 'discord-api-types/
 import {
   type Auth,
   AuthError,
+  type BatchResult,
+  batch,
   type Cached,
   type CacheKey,
   type Clock,
   ConfigError,
   cacheUserScopedGraceful,
   createHoldfast,
+  createKeyVault,
+  createOwnerQuota,
   type DiscordAPIError,
   DiscordRateLimitError,
   DiscordUnavailableError,
@@ -162,4 +166,37 @@ export function events() {
     if (event.type === 'cache.gone') return
   })
   expectTypeOf(holdfast.stats().discord.breaker).toEqualTypeOf<'closed' | 'open' | 'half-open'>()
+}
+
+export async function quotas() {
+  const quota = createOwnerQuota({ limit: 1, windowMs: 1, limits: { a: 2 }, holdfast })
+  const taken = await quota.take('a', 2)
+  if (taken.ok) expectTypeOf(taken.remaining).toEqualTypeOf<number>()
+  else expectTypeOf(taken.retryAfterMs).toEqualTypeOf<number>()
+  // @ts-expect-error there is nothing to wait for until it was refused
+  taken.retryAfterMs
+  expectTypeOf((await quota.state('a')).resetAt).toEqualTypeOf<Date>()
+  await quota.setLimit('a', undefined)
+  await quota.learn('a', { remaining: 1 })
+  // @ts-expect-error a window has a length
+  createOwnerQuota({ limit: 1 })
+  const vault = await createKeyVault({ secret: ['new', 'old'], ownerOf: async (key) => key })
+  const keys = await vault.keysOf('a')
+  expectTypeOf(keys[0]!.lastUsedAt).toEqualTypeOf<Date | null>()
+  const results = await batch(['a', 'b'], {
+    keys,
+    quota,
+    send: async (request, key, { signal, owner, id, learn }) => {
+      expectTypeOf(request).toEqualTypeOf<string>()
+      expectTypeOf([key, owner]).toEqualTypeOf<string[]>()
+      expectTypeOf(id).toEqualTypeOf<string | undefined>()
+      expectTypeOf(signal).toEqualTypeOf<AbortSignal>()
+      expectTypeOf(learn({ retryAfterMs: 1 })).toEqualTypeOf<void>()
+      return 1
+    },
+    onProgress: ({ waitingUntil }) => expectTypeOf(waitingUntil).toEqualTypeOf<Date | undefined>(),
+  })
+  expectTypeOf(results).toEqualTypeOf<Array<BatchResult<number>>>()
+  // @ts-expect-error a quota is needed
+  await batch([1], { keys: [], send: async () => 1 })
 }
