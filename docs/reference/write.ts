@@ -62,10 +62,12 @@ ${table(['variable', 'option', 'default', ''], texts)}
 
 ${docsOf('src/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'random', 'retryOn'])}
 
-## Redis
+## Database
 
-\`DATABASE_URL\`, or option \`database\`, is \`sqlite:PATH\`, \`sqlite::memory:\` or a \`postgres://\` URL, and needs \`HOLDFAST_SECRET\` too: where
-key vaults keep their keys.
+\`DATABASE_URL\`, or option \`database\`, is \`sqlite:PATH\`, \`sqlite::memory:\` or a \`postgres://\` URL;
+\`HOLDFAST_SECRET\` is needed with it. It is where key vaults keep their keys.
+
+## Redis
 
 \`REDIS_URL\` is a \`redis://\` or \`rediss://\` URL; \`HOLDFAST_SECRET\` is needed with it. Option \`redis\` is such a URL, or an
 object of:

@@ -77,7 +77,7 @@ describe.concurrent('holdfast doctor', () => {
     ['HOLDFAST_PUBLIC_URL', 'dash.example'],
     ['REDIS_URL', 'localhost:6379'],
     ['HOLDFAST_SECRET', 'too short'],
-    ['DATABASE_URL', 'postgres://localhost/app'],
+    ['DATABASE_URL', 'mysql://localhost/app'],
   ])('%s=%j is exit code 1, named, with what is accepted or what to do', async (variable, value) => {
     const { code, out, err } = await run(['doctor'], { [variable]: value })
     expect([code, err]).toEqual([1, ''])

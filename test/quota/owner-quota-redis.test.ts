@@ -43,7 +43,8 @@ describe.skipIf(!inject('redisUrl'))('a quota in Redis', () => {
   promisesOfAQuota(async () => ({
     quota: quotaOn(url, newNamespace(), { limits: { vip: 20, stopped: 0 } }),
     windowMs: WINDOW_MS,
-    pass: (ms) => sleep(ms),
+    // A timer may fire a moment early.
+    pass: (ms) => sleep(ms + 5),
   }))
 
   test('leases in chunks, so that most takes ask nobody', async () => {
