@@ -55,7 +55,7 @@ export function openRedisNames(options: {
   const ring = new KeyRing(options.secrets)
   const prefix = keyPrefix({ config: options.config, clientId: undefined, baseUrl: new URL(DISCORD_API) })
   const connection = new RedisConnection({ ...options, prefix })
-  const naming = new Naming(connection, ring, new News(connection, ring, options.random), undefined)
+  const naming = new Naming(connection, ring, new News(connection, ring), undefined)
   connection.house(naming)
   return { connection, naming }
 }
