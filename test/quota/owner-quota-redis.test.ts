@@ -3,11 +3,12 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createHoldfast, createOwnerQuota, type OwnerQuota } from 'holdfast'
+import { batch, createHoldfast, createOwnerQuota, type OwnerQuota, systemClock } from 'holdfast'
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { RedisConnection } from '../../src/redis/connection.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { promisesOfAQuota } from './contract.ts'
+import { Upstream } from './upstream.ts'
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 const WINDOW_MS = 600
@@ -254,4 +255,39 @@ describe.skipIf(!inject('redisUrl'))('four processes on one owner', () => {
     // Over time too: the windows follow each other.
     expect(made / ((LIMIT * tookMs) / SERVER_WINDOW_MS)).toBeGreaterThanOrEqual(0.9)
   }, 60_000)
+})
+
+describe.skipIf(!inject('redisUrl'))('batches of two processes on one owner', () => {
+  test('spend its windows together, without one 429, and all are done', async () => {
+    vi.stubEnv('HOLDFAST_SECRET', SECRET)
+    cleanUps.push(() => vi.unstubAllEnvs())
+    const namespace = newNamespace()
+    const upstream = new Upstream({
+      clock: systemClock,
+      owners: { 'k-1': 'a', 'k-2': 'a' },
+      pools: { a: { limit: 20, windowMs: 1_000 } },
+      latency: () => 3,
+    })
+    const runs = ['k-1', 'k-2'].map((key) =>
+      batch(
+        Array.from({ length: 40 }, (_, index) => index),
+        {
+          keys: [{ key, owner: 'a' }],
+          quota: quotaOn(inject('redisUrl')!, namespace, { limit: 20, windowMs: 1_000, marginMs: 50 }),
+          send: async (n, sentKey, { learn }) => {
+            learn(await upstream.call(sentKey))
+            return n
+          },
+        },
+      ),
+    )
+    const began = performance.now()
+    for (const results of await Promise.all(runs))
+      expect(results.map((result) => (result.status === 'fulfilled' ? result.value : result.reason))).toEqual(
+        Array.from({ length: 40 }, (_, index) => index),
+      )
+    expect(upstream.refusals).toBe(0)
+    // Four windows of 20: the last begins after three of them.
+    expect(performance.now() - began).toBeLessThan(4_500)
+  })
 })
