@@ -114,6 +114,8 @@ interface NumberSetting {
   readonly max: number
   readonly whole?: boolean
   readonly fallback: number
+  /** Options say the same in another way: `rules`. */
+  readonly variableOnly?: boolean
 }
 
 /** Every number, with its variable, unit, bounds and default: the one table that docs/reference/configuration.md is made from. */
@@ -161,6 +163,41 @@ export const NUMBERS = {
   'cache.loadTimeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 30_000 },
   'redis.readTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 100 },
   'redis.writeTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 500 },
+  'rateLimit.windowMs': {
+    variable: 'RATE_LIMIT_WINDOW',
+    unitName: 'milliseconds',
+    min: 1,
+    max: YEAR,
+    fallback: 15 * MINUTE,
+    variableOnly: true,
+  },
+  'rateLimit.max': {
+    variable: 'RATE_LIMIT_MAX',
+    unitName: 'requests a window',
+    min: 1,
+    max: 1_000_000_000,
+    whole: true,
+    fallback: 100,
+    variableOnly: true,
+  },
+  'rateLimit.maxAuth': {
+    variable: 'RATE_LIMIT_MAX_AUTH',
+    unitName: 'requests a window, signed in',
+    min: 1,
+    max: 1_000_000_000,
+    whole: true,
+    fallback: 300,
+    variableOnly: true,
+  },
+  'rateLimit.maxAnon': {
+    variable: 'RATE_LIMIT_MAX_ANON',
+    unitName: 'requests a window, anonymous',
+    min: 1,
+    max: 1_000_000_000,
+    whole: true,
+    fallback: 0,
+    variableOnly: true,
+  },
   'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },
   'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
 } as const satisfies Record<string, NumberSetting>
@@ -234,6 +271,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
   // Read by nobody yet, and still no place for a value that cannot be one.
   text('discord.clientSecret')
   text('discord.publicKey')
+  readRateLimit(environment)
   const publicUrl = text('publicUrl')
   const redis = readRedis(options.redis, environment)
   const secrets = readSecrets(options.secret, environment)
@@ -265,6 +303,25 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     logger: options.logger,
     clock: options.clock ?? systemClock,
     random: functionOr('random', options.random) ?? Math.random,
+  }
+}
+
+/** The guard's default rule: at most so many requests a window. */
+export interface DefaultRateLimit {
+  readonly windowMs: Milliseconds
+  /** For callers whom nobody has identified. */
+  readonly anon: number
+  /** For users and sessions. */
+  readonly auth: number
+}
+
+/** Checks the RATE_LIMIT_* variables. Throws ConfigError. */
+export function readRateLimit(environment: Environment = process.env): DefaultRateLimit {
+  const number = (name: keyof typeof NUMBERS) => readNumber(name, undefined, environment)
+  return {
+    windowMs: number('rateLimit.windowMs'),
+    anon: number('rateLimit.maxAnon') || number('rateLimit.max'),
+    auth: number('rateLimit.maxAuth'),
   }
 }
 

@@ -11,6 +11,12 @@ function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>):
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
 }
 
+/** Defaults that are not a number. */
+const PRESETS: Readonly<Record<string, string>> = {
+  'cache.maxBytes': 'a quarter of the heap limit',
+  'rateLimit.maxAnon': '`RATE_LIMIT_MAX`',
+}
+
 function configuration(): string {
   const plural = (value: number, unitName: string) =>
     `${value.toLocaleString('en-US').replaceAll(',', ' ')} ${unitName}`
@@ -22,6 +28,7 @@ function configuration(): string {
       min,
       max,
       fallback,
+      variableOnly,
     } = setting as {
       variable?: string
       unit?: number
@@ -29,11 +36,12 @@ function configuration(): string {
       min: number
       max: number
       fallback: number
+      variableOnly?: boolean
     }
-    const preset = option === 'cache.maxBytes' ? 'a quarter of the heap limit' : plural(fallback / unit, unitName)
+    const preset = PRESETS[option] ?? plural(fallback / unit, unitName)
     return [
       variable ? `\`${variable}\`` : '–',
-      `\`${option}\``,
+      variableOnly ? '–' : `\`${option}\``,
       preset,
       `${plural(min / unit, '').trim()} to ${plural(max / unit, '').trim()}`,
       option.endsWith('Ms') && unit !== 1 ? `${unitName}; the option is in milliseconds` : unitName,
