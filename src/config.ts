@@ -114,8 +114,6 @@ interface NumberSetting {
   readonly max: number
   readonly whole?: boolean
   readonly fallback: number
-  /** Options say the same in another way: `rules`. */
-  readonly variableOnly?: boolean
 }
 
 /** Every number, with its variable, unit, bounds and default: the one table that docs/reference/configuration.md is made from. */
@@ -163,43 +161,43 @@ export const NUMBERS = {
   'cache.loadTimeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 30_000 },
   'redis.readTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 100 },
   'redis.writeTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 500 },
-  'rateLimit.windowMs': {
+  'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },
+  'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
+} as const satisfies Record<string, NumberSetting>
+
+/** The guard's default rule, which options give in another way: as the rule for `*`. */
+export const RATE_LIMIT_NUMBERS = {
+  windowMs: {
     variable: 'RATE_LIMIT_WINDOW',
     unitName: 'milliseconds',
     min: 1,
     max: YEAR,
     fallback: 15 * MINUTE,
-    variableOnly: true,
   },
-  'rateLimit.max': {
+  max: {
     variable: 'RATE_LIMIT_MAX',
     unitName: 'requests a window',
     min: 1,
     max: 1_000_000_000,
     whole: true,
     fallback: 100,
-    variableOnly: true,
   },
-  'rateLimit.maxAuth': {
+  maxAuth: {
     variable: 'RATE_LIMIT_MAX_AUTH',
     unitName: 'requests a window, signed in',
     min: 1,
     max: 1_000_000_000,
     whole: true,
     fallback: 300,
-    variableOnly: true,
   },
-  'rateLimit.maxAnon': {
+  maxAnon: {
     variable: 'RATE_LIMIT_MAX_ANON',
     unitName: 'requests a window, anonymous',
     min: 1,
     max: 1_000_000_000,
     whole: true,
     fallback: 0,
-    variableOnly: true,
   },
-  'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },
-  'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
 } as const satisfies Record<string, NumberSetting>
 
 /** A text among the settings. A `secret` value is never shown, not even in the error that refuses it. */
@@ -317,12 +315,9 @@ export interface DefaultRateLimit {
 
 /** Checks the RATE_LIMIT_* variables. Throws ConfigError. */
 export function readRateLimit(environment: Environment = process.env): DefaultRateLimit {
-  const number = (name: keyof typeof NUMBERS) => readNumber(name, undefined, environment)
-  return {
-    windowMs: number('rateLimit.windowMs'),
-    anon: number('rateLimit.maxAnon') || number('rateLimit.max'),
-    auth: number('rateLimit.maxAuth'),
-  }
+  const number = (setting: NumberSetting) => readSetting(setting, environment)
+  const { windowMs, max, maxAuth, maxAnon } = RATE_LIMIT_NUMBERS
+  return { windowMs: number(windowMs), anon: number(maxAnon) || number(max), auth: number(maxAuth) }
 }
 
 /** Checks option `redis` or REDIS_URL; undefined where neither is given. Throws ConfigError; never shows a URL, which may hold a password. */
@@ -406,12 +401,17 @@ function given(options: HoldfastOptions, name: string): unknown {
 
 function readNumber(name: keyof typeof NUMBERS, option: unknown, environment: Environment): number {
   const setting: NumberSetting = NUMBERS[name]
-  const { variable, unit = 1, min, max, whole = false, fallback } = setting
+  const { min, max, whole = false } = setting
   if (option !== undefined) {
     if (typeof option !== 'number' || !(option >= min && option <= max) || (whole && !Number.isInteger(option)))
       throw refused(name, option, `${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`, false)
     return option
   }
+  return readSetting(setting, environment)
+}
+
+function readSetting(setting: NumberSetting, environment: Environment): number {
+  const { variable, unit = 1, min, max, whole = false, fallback } = setting
   const text = variable === undefined ? undefined : environment[variable]
   if (variable === undefined || text === undefined) return fallback
   const value = /^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) * unit : Number.NaN
