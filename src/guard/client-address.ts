@@ -93,7 +93,7 @@ function parseIPv6(text: string): Groups | undefined {
 }
 
 /** A network: the first `bits` of `groups`. */
-interface Network {
+export interface Network {
   readonly groups: Groups
   readonly bits: number
 }

@@ -4,9 +4,6 @@ import type { Quota } from './rules.ts'
 /** What requests are counted under: a verified user, a verified session, or an address. */
 export type CallerKind = 'user' | 'session' | 'ip'
 
-/** So many times its limit stops a window whatever comes, refunds or not. */
-export const CEILING = 10
-
 /** One limit after a request was counted, or refused. */
 export interface Count {
   /** Requests charged in the window; more than the limit where what may not be refused came on top. */

@@ -1,6 +1,6 @@
 import type { Clock, Milliseconds } from '../clock.ts'
 import { turnTime } from '../clock.ts'
-import { type CallerKind, CEILING, type Count, type Refusable, type Taken } from './counters.ts'
+import type { CallerKind, Count, Refusable, Taken } from './counters.ts'
 import type { Quota } from './rules.ts'
 import { type Month, monthOf } from './window.ts'
 
@@ -103,7 +103,7 @@ export class MemoryCounters {
       else if (now >= window.end) expire(window)
       taken.windows.push(window)
       if (window.used >= quota.limit) spent = true
-      if (window.admitted >= quota.limit * CEILING) exhausted = true
+      if (window.admitted >= quota.ceiling) exhausted = true
     }
     const refused = spent && request.mayRefuse()
     if (refused || exhausted) {
@@ -211,13 +211,13 @@ class TakenInMemory implements Taken {
   }
 
   #count(): readonly Count[] {
-    return this.#quotas.map(({ limit, windowMs }, index) => {
+    return this.#quotas.map(({ limit, ceiling, windowMs }, index) => {
       const window = this.windows[index]!
       const used = this.admitted ? this.used[index]! : window.used
       const start = this.admitted ? this.starts[index]! : window.start
       const begun = this.admitted || window.end !== 0
       const spent = this.#bySpentLimit && used >= limit
-      const refuses = !this.admitted && (spent || window.admitted >= limit * CEILING)
+      const refuses = !this.admitted && (spent || window.admitted >= ceiling)
       if (windowMs !== 'month')
         return { used, resetInMs: begun ? start + windowMs - this.#now : windowMs, windowMs, refuses }
       const month = monthOf(begun ? start : this.wall)

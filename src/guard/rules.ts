@@ -2,7 +2,6 @@ import type { Milliseconds } from '../clock.ts'
 import type { DefaultRateLimit } from '../config.ts'
 import { ConfigError } from '../errors.ts'
 import { bySpecificity, matches, type Pattern, readPattern, segmentsOf } from './patterns.ts'
-import { normalPath } from './request-path.ts'
 
 /**
  * How much one caller may do. `'60/minute'`: a window that begins with the first request and ends a minute later.
@@ -39,9 +38,14 @@ export interface Quota {
   /** What users and headers call it. */
   readonly name: string
   readonly limit: number
+  /** So many requests stop a window whatever comes, given back or not. */
+  readonly ceiling: number
   readonly windowMs: Milliseconds | 'month'
   readonly onStoreError: OnStoreError
 }
+
+/** How many times its limit a window's ceiling is. */
+export const CEILING = 10
 
 /** What holds for the requests of a pattern. */
 export interface Rule {
@@ -79,14 +83,13 @@ interface ReadLimit {
 }
 
 /**
- * The rules of a guard, the most specific first; a request belongs to one of them. Throws ConfigError for the first
+ * The rules of a guard, the most specific first; the last one means everything. Throws ConfigError for the first
  * pattern or limit that cannot be used. A pattern that means everything (`*`) stands in for the default rule.
  */
 export class Rules {
   readonly all: readonly Rule[]
   /** How many counters there are. */
   readonly counters: number
-  readonly #byPath = new Map<string, readonly Rule[]>()
 
   constructor(table: unknown, preset: DefaultRateLimit) {
     if (table !== undefined && (typeof table !== 'object' || table === null || Array.isArray(table)))
@@ -103,6 +106,7 @@ export class Rules {
         slot: slots.get(key)!,
         name: limit.name ?? limit.label,
         limit: limit[caller],
+        ceiling: limit[caller] * CEILING,
         windowMs: limit.windowMs,
         onStoreError: limit.onStoreError,
       }
@@ -154,26 +158,12 @@ export class Rules {
     this.counters = slots.size
   }
 
-  /** The rule of a request; `target` as it came. */
-  of(method: string, target: string): Rule {
-    let candidates = this.#byPath.get(target)
-    if (candidates === undefined) {
-      const segments = segmentsOf(normalPath(target))
-      candidates = this.all.filter(({ pattern }) => matches(pattern, segments))
-      // Forgotten all at once, because paths that nobody asks for twice must not cost more than they bring.
-      if (this.#byPath.size >= PATHS_REMEMBERED) this.#byPath.clear()
-      if (target.length <= LONGEST_REMEMBERED) this.#byPath.set(target, candidates)
-    }
-    for (const rule of candidates) {
-      const { method: only } = rule.pattern
-      if (only === undefined || only === method || (only === 'GET' && method === 'HEAD')) return rule
-    }
-    throw new Error('no rule means everything')
+  /** The rules whose pattern means a path (in its normal form), the most specific first. */
+  at(path: string): readonly Rule[] {
+    const segments = segmentsOf(path)
+    return this.all.filter(({ pattern }) => matches(pattern, segments))
   }
 }
-
-const PATHS_REMEMBERED = 1_000
-const LONGEST_REMEMBERED = 256
 
 function meansEverything({ method, segments, open }: Pattern): boolean {
   return method === undefined && segments.length === 0 && open

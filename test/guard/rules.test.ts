@@ -3,10 +3,15 @@ import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors.ts'
 import { PathList } from '../../src/guard/patterns.ts'
 import { normalPath, pathWithoutIds } from '../../src/guard/request-path.ts'
+import { Routes, ruleFor } from '../../src/guard/routes.ts'
 import { Rules } from '../../src/guard/rules.ts'
 
 const DEFAULT = { windowMs: 900_000, anon: 100, auth: 300 }
-const rulesOf = (table: object) => new Rules(table, DEFAULT)
+const NOWHERE = new PathList([], 'publicPaths')
+const rulesOf = (table: object) => {
+  const routes = new Routes(new Rules(table, DEFAULT), NOWHERE, NOWHERE)
+  return { of: (method: string, target: string) => ruleFor(routes.of(target), method) }
+}
 
 describe('normalPath', () => {
   test.each([
@@ -106,7 +111,7 @@ describe('the most specific pattern wins', () => {
       '/a/:x/c': '6/minute',
     }
     const targets = ['/a', '/a/b', '/a/x', '/c/b', '/a/b/c', '/a/b/d', '/d']
-    const answers = (rules: Rules) => targets.map((target) => rules.of('GET', target).pattern.text)
+    const answers = (rules: ReturnType<typeof rulesOf>) => targets.map((target) => rules.of('GET', target).pattern.text)
     fc.assert(
       fc.property(fc.shuffledSubarray(Object.entries(table), { minLength: 6 }), (entries) => {
         expect(answers(rulesOf(Object.fromEntries(entries)))).toEqual(answers(rulesOf(table)))
