@@ -89,17 +89,16 @@ export function alarm(clock: Clock, ms: Milliseconds, ring: () => void): () => v
 export function afterInput(then: () => void): void {
   // Twice: an answer longer than one read is read in the turn after.
   setImmediate(() => setImmediate(then))
+}
+
+/**
  * Calls `tick` every `ms` until the returned function is called. Unlike an alarm it keeps no process alive: for looking
  * at things that matter only while something else runs.
  */
 export function every(clock: Clock, ms: Milliseconds, tick: () => void): () => void {
-  if (clock === systemClock) {
-    const timer = setInterval(tick, ms).unref()
-    return () => clearInterval(timer)
-  }
   const controller = new AbortController()
   const again = (): void => {
-    clock.sleep(ms, controller.signal).then(
+    sleepIdly(clock, ms, controller.signal).then(
       () => {
         tick()
         again()
