@@ -11,14 +11,14 @@ import {
 import type { CacheOptions, LoadContext } from './cache/cache-options.ts'
 import { GracefulCache } from './cache/graceful-cache.ts'
 import { type Milliseconds, turnTime } from './clock.ts'
-import { type HoldfastOptions, readConfig } from './config.ts'
+import { type Config, type HoldfastOptions, readConfig } from './config.ts'
 import { DiscordClient } from './discord/discord-fetch.ts'
 import { userAgent } from './discord/user-agent.ts'
 import { DiscordAPIError, HoldfastError } from './errors.ts'
 import { Events, type HoldfastEvent } from './events.ts'
 import { type GuildMembership, type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
 import { type GuildRoles, permissionsOfMember } from './permissions.ts'
-import { openRedis } from './redis/redis.ts'
+import { openRedis, type RedisRoom } from './redis/redis.ts'
 import type { AuthRequest } from './session.ts'
 
 /** Everything, bound to one explicit configuration. Its own functions can be taken off the object and used alone; those of `cache` cannot. */
@@ -173,7 +173,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     return closing
   }
 
-  return {
+  const holdfast: Holdfast = {
     discordFetch: discord.fetch.bind(discord) as DiscordClient['fetch'],
     getCurrentUser: discord.getCurrentUser.bind(discord),
     getUserGuilds: discord.getUserGuilds.bind(discord),
@@ -204,6 +204,24 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     close,
     [Symbol.asyncDispose]: () => close(),
   }
+  const parts: HoldfastParts = { config, events, redis }
+  Object.defineProperty(holdfast, PARTS, { value: parts })
+  return holdfast
+}
+
+/** What the other rooms that stand beside the line share with an instance. */
+export interface HoldfastParts {
+  readonly config: Config
+  readonly events: Events
+  readonly redis: RedisRoom | undefined
+}
+
+/** Under a global symbol, so that a second copy of the package finds them too. */
+const PARTS = Symbol.for('holdfast.parts')
+
+/** The parts of an instance that `createHoldfast` made; undefined for anything else. */
+export function partsOf(holdfast: Holdfast): HoldfastParts | undefined {
+  return (holdfast as { [PARTS]?: HoldfastParts })[PARTS]
 }
 
 /** How a user's guilds are loaded. A class and no closures, because ten thousand may ask at once and one loads. */

@@ -11,7 +11,8 @@ export type { Cached } from './cache/cached.ts'
 export type { GracefulCache } from './cache/graceful-cache.ts'
 export type { Priority } from './call.ts'
 export { type Clock, type Milliseconds, systemClock } from './clock.ts'
-export type { HoldfastOptions } from './config.ts'
+export type { HoldfastOptions, RedisOptions } from './config.ts'
+export { createGuard, type GuardOptions } from './create-guard.ts'
 export type { DiscordFetchOptions } from './discord/call-options.ts'
 export type { KnownGet } from './discord/known-routes.ts'
 export {
@@ -23,9 +24,17 @@ export {
   type RateLimitScope,
 } from './errors.ts'
 export type { HoldfastEvent, Logger } from './events.ts'
+export { classify } from './guard/classify.ts'
+export type { GuardDecision, PassDecision, RefuseDecision } from './guard/decision.ts'
+export type { Guard, Identify } from './guard/guard.ts'
+export type { GuardRequest, Identity } from './guard/guard-request.ts'
+export type { LimitState } from './guard/limit-headers.ts'
+export type { SheddingOptions } from './guard/load-shedding.ts'
+export type { Limit } from './guard/rules.ts'
 export { createHoldfast, defaultHoldfast, type Holdfast, type HoldfastStats, setDefaultHoldfast } from './holdfast.ts'
 export type { GuildMembership, GuildMemberships } from './memberships.ts'
 export type { PermissionName } from './permissions.ts'
+export type { RequestClass } from './request-class.ts'
 export type { AuthRequest, Session, SessionResolver } from './session.ts'
 
 // Async functions, so that a configuration that cannot be used is a rejection like every other error.

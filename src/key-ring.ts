@@ -25,6 +25,11 @@ export function uniqueToken(): string {
     .padStart(8, '0')
 }
 
+/** A name that nobody else has given anything, and nobody can guess: 72 bits, base64url. */
+export function randomName(): string {
+  return randomBytes(9).toString('base64url')
+}
+
 const CIPHER = 'aes-256-gcm'
 /** First byte of everything sealed: the layout below. */
 const LAYOUT = 1
