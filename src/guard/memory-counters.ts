@@ -23,6 +23,9 @@ interface Caller {
   readonly windows: Window[]
 }
 
+/** A month is remembered so much longer, in case the wall clock steps back into it. */
+const LARGEST_STEP_MS: Milliseconds = 24 * 60 * 60 * 1000
+
 /** How many callers a newcomer looks at in search of one that can be forgotten. */
 const LOOKED_AT = 4
 
@@ -143,7 +146,8 @@ export class MemoryCounters {
     return window.end <= (window.month ? this.#clock.now() : this.#now())
   }
 
-  readonly #isIdle = (caller: Caller): boolean => caller.windows.every((window) => this.isOver(window))
+  readonly #isIdle = ({ windows }: Caller): boolean =>
+    windows.every(({ month, end }) => (month ? end + LARGEST_STEP_MS <= this.#clock.now() : end <= this.#now()))
 }
 
 function windowOf(windows: Window[], { slot, windowMs }: Quota): Window {
