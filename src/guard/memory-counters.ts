@@ -9,8 +9,8 @@ interface Window {
   readonly slot: number
   /** Whether its times are of the wall clock; else they are monotonic. */
   readonly month: boolean
-  /** When it began. Tells windows apart, too. */
-  start: Milliseconds
+  /** Counts the windows there were, so that a refund finds its own. */
+  turn: number
   /** When it ends; 0 where none has begun. */
   end: Milliseconds
   /** Charged, and not given back. */
@@ -74,19 +74,22 @@ class Callers {
 export class MemoryCounters {
   readonly #clock: Clock
   readonly #now: () => Milliseconds
-  readonly #callers: Readonly<Record<CallerKind, Callers>>
+  readonly #users: Callers
+  readonly #sessions: Callers
+  readonly #addresses: Callers
   #month: Month = { start: 0, end: 0 }
 
   constructor(options: { readonly clock: Clock; readonly maxCallers: number }) {
     this.#clock = options.clock
     this.#now = turnTime(options.clock)
-    const callers = () => new Callers(options.maxCallers)
-    this.#callers = { user: callers(), session: callers(), ip: callers() }
+    this.#users = new Callers(options.maxCallers)
+    this.#sessions = new Callers(options.maxCallers)
+    this.#addresses = new Callers(options.maxCallers)
   }
 
   /** How many callers are held, and how often one had to share the overflow counter. */
   stats(): { readonly callers: number; readonly overflowed: number } {
-    const all = Object.values(this.#callers)
+    const all = [this.#users, this.#sessions, this.#addresses]
     return {
       callers: all.reduce((sum, { size }) => sum + size, 0),
       overflowed: all.reduce((sum, { overflowed }) => sum + overflowed, 0),
@@ -95,16 +98,18 @@ export class MemoryCounters {
 
   take(kind: CallerKind, id: string, quotas: readonly Quota[], request: Refusable): Taken {
     const now = this.#now()
-    const { windows } = this.#callers[kind].find(id, this.#isIdle)
+    const callers = kind === 'user' ? this.#users : kind === 'ip' ? this.#addresses : this.#sessions
+    const { windows } = callers.find(id, this.#isIdle)
+    const count = quotas.length
     const taken = new TakenInMemory(this, quotas, now)
     let spent = false
     let exhausted = false
-    for (let index = 0; index < quotas.length; index++) {
+    for (let index = 0; index < count; index++) {
       const quota = quotas[index]!
       const window = windowOf(windows, quota)
       if (window.month) this.#lookAtMonth(window, taken)
       else if (now >= window.end) expire(window)
-      taken.windows.push(window)
+      taken.windows[index] = window
       if (window.used >= quota.limit) spent = true
       if (window.admitted >= quota.ceiling) exhausted = true
     }
@@ -113,22 +118,16 @@ export class MemoryCounters {
       taken.refuse(refused)
       return taken
     }
-    for (let index = 0; index < quotas.length; index++) {
+    for (let index = 0; index < count; index++) {
       const window = taken.windows[index]!
       if (window.end === 0) {
         const { windowMs } = quotas[index]!
-        if (windowMs === 'month') {
-          window.start = this.#month.start
-          window.end = this.#month.end
-        } else {
-          window.start = now
-          window.end = now + windowMs
-        }
+        window.end = windowMs === 'month' ? this.#month.end : now + windowMs
+        window.turn++
       }
-      window.used++
       window.admitted++
-      taken.starts.push(window.start)
-      taken.used.push(window.used)
+      taken.marks[2 * index] = window.turn
+      taken.marks[2 * index + 1] = ++window.used
     }
     return taken
   }
@@ -155,7 +154,7 @@ function windowOf(windows: Window[], { slot, windowMs }: Quota): Window {
     const window = windows[index]!
     if (window.slot === slot) return window
   }
-  const window: Window = { slot, month: windowMs === 'month', start: 0, end: 0, used: 0, admitted: 0 }
+  const window: Window = { slot, month: windowMs === 'month', turn: 0, end: 0, used: 0, admitted: 0 }
   windows.push(window)
   return window
 }
@@ -168,10 +167,10 @@ function expire(window: Window): void {
 
 /** Says what happened only when it is asked: most requests never look. */
 class TakenInMemory implements Taken {
-  readonly windows: Window[] = []
-  /** When each window began that was charged, and its count after that. */
-  readonly starts: Milliseconds[] = []
-  readonly used: number[] = []
+  /** Of the length they will have: arrays that grow make room for many. */
+  readonly windows: Window[]
+  /** For each limit that was charged: which turn of its window, and the count after that. */
+  readonly marks: number[]
   admitted = true
   /** The wall clock, where a limit goes by it. */
   wall: Milliseconds = 0
@@ -185,6 +184,8 @@ class TakenInMemory implements Taken {
     this.#counters = counters
     this.#quotas = quotas
     this.#now = now
+    this.windows = new Array(quotas.length)
+    this.marks = new Array(2 * quotas.length)
   }
 
   refuse(bySpentLimit: boolean): void {
@@ -205,9 +206,9 @@ class TakenInMemory implements Taken {
 
   refund(): boolean {
     let refunded = false
-    for (let index = 0; index < this.starts.length; index++) {
+    for (let index = 0; index < this.windows.length; index++) {
       const window = this.windows[index]!
-      if (window.start !== this.starts[index] || this.#counters.isOver(window)) continue
+      if (window.turn !== this.marks[2 * index] || this.#counters.isOver(window)) continue
       window.used--
       refunded = true
     }
@@ -217,15 +218,16 @@ class TakenInMemory implements Taken {
   #count(): readonly Count[] {
     return this.#quotas.map(({ limit, ceiling, windowMs }, index) => {
       const window = this.windows[index]!
-      const used = this.admitted ? this.used[index]! : window.used
-      const start = this.admitted ? this.starts[index]! : window.start
-      const begun = this.admitted || window.end !== 0
+      const used = this.admitted ? this.marks[2 * index + 1]! : window.used
       const spent = this.#bySpentLimit && used >= limit
       const refuses = !this.admitted && (spent || window.admitted >= ceiling)
+      // Asked for after the window has ended, the answer is that it has.
+      const over = this.admitted && window.turn !== this.marks[2 * index]
+      const begun = window.end !== 0 && !over
       if (windowMs !== 'month')
-        return { used, resetInMs: begun ? start + windowMs - this.#now : windowMs, windowMs, refuses }
-      const month = monthOf(begun ? start : this.wall)
-      return { used, resetInMs: month.end - this.wall, windowMs: month.end - month.start, refuses }
+        return { used, resetInMs: begun ? window.end - this.#now : over ? 0 : windowMs, windowMs, refuses }
+      const month = monthOf(begun ? window.end - 1 : this.wall)
+      return { used, resetInMs: over ? 0 : month.end - this.wall, windowMs: month.end - month.start, refuses }
     })
   }
 }
