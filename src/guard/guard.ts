@@ -104,7 +104,7 @@ export class RequestGuard implements Guard {
     const { identify, shedding } = this.#needs
     if (isKnown(request) || !identify) {
       // Whoever arrived was let in.
-      if (!arrival && shedding?.level === 3) return this.#shed(asked)
+      if (!arrival && shedding?.level() === 3) return this.#shed(asked)
       return isFree(asked) ? this.#admit(asked) : this.#checkAs(asked, request, arrival)
     }
     if (!arrival) {
@@ -142,7 +142,7 @@ export class RequestGuard implements Guard {
   /** What can be said before anyone is known: the refusal, or undefined once the request was noted. */
   #arrive(asked: Asked): GuardDecision | undefined {
     const { request } = asked
-    const level = this.#needs.shedding?.level ?? 0
+    const level = this.#needs.shedding?.level() ?? 0
     const known = isKnown(request)
     const strange = !known && (this.#needs.identify === undefined || !bringsCredentials(request))
     if (level === 3 || (level > 0 && strange && this.#isShedAt(level, asked))) return this.#shed(asked)
@@ -183,7 +183,7 @@ export class RequestGuard implements Guard {
     if (isText(userId)) return this.#countKnown(asked, 'user', userId, arrival)
     const sessionId = identity?.sessionId
     if (isText(sessionId)) return this.#countKnown(asked, 'session', fingerprint(sessionId), arrival)
-    const level = this.#needs.shedding?.level ?? 0
+    const level = this.#needs.shedding?.level(asked.place !== undefined) ?? 0
     if (level > 0 && this.#isShedAt(level, asked)) {
       asked.place?.leave()
       return this.#shed(asked)

@@ -72,9 +72,10 @@ export class LoadShedding {
     this.#stop = every(clock, SAMPLE_EVERY_MS, () => this.#sample())
   }
 
-  get level(): LoadLevel {
+  /** The level for a request that is not counted yet, or (`counted`) for one that is: nobody is in their own way. */
+  level(counted = false): LoadLevel {
     if (this.#most === Number.POSITIVE_INFINITY) return this.#sampled
-    const byRequests = inFlightLevel(this.#inFlight, this.#most)
+    const byRequests = inFlightLevel(counted ? this.#inFlight - 1 : this.#inFlight, this.#most)
     return byRequests > this.#sampled ? byRequests : this.#sampled
   }
 
