@@ -22,7 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'create-guard.ts': ['hall', 'guard', 'redis', 'auth', 'holdfast.ts'],
   'index.ts': ['hall', 'discord', 'cache', 'auth', 'guard', 'holdfast.ts', 'create-guard.ts'],
   // Translate, and decide nothing.
-  frameworks: ['hall', 'auth', 'guard', 'holdfast.ts', 'create-guard.ts'],
+  frameworks: ['hall', 'frameworks', 'auth', 'guard', 'holdfast.ts', 'create-guard.ts'],
   // The referee does not borrow the player's rule book.
   simulator: ['simulator', 'clock.ts'],
   // A user of the package like any other: its doors only.

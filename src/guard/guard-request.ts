@@ -6,15 +6,17 @@ export interface GuardRequest {
   /** A header's value by its lower-case name, several lines joined with a comma; null where there is none. */
   header(name: string): string | null
   /** Who is at the other end of the connection; never taken from a header. */
-  readonly remoteAddress?: string
+  readonly remoteAddress?: string | undefined
   /** Who is asking. Verified only: a name that anybody could have written down buys a fresh allowance. */
-  readonly userId?: string
+  readonly userId?: string | undefined
   /** The session that is asking, where the user is not known. Verified only. */
-  readonly sessionId?: string
+  readonly sessionId?: string | undefined
+  /** Nobody here will see the answer, so nobody can settle: it is not counted among the requests under way. */
+  readonly unsettled?: boolean
 }
 
 /** Who is asking. Verified only. */
 export interface Identity {
-  readonly userId?: string
-  readonly sessionId?: string
+  readonly userId?: string | undefined
+  readonly sessionId?: string | undefined
 }

@@ -135,7 +135,7 @@ export class RequestGuard implements Guard {
   }
 
   #admit(asked: Asked): Asked {
-    asked.place ??= this.#needs.shedding?.enter()
+    if (!asked.request.unsettled) asked.place ??= this.#needs.shedding?.enter()
     return asked
   }
 
