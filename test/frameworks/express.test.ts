@@ -2,7 +2,14 @@ import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import express, { type Express } from 'express'
 import { createHoldfast, type Holdfast, type HoldfastEvent, setDefaultHoldfast } from 'holdfast'
-import { type GuardMiddlewareOptions, guard, type Middleware, type NodeRequest, requireAuth } from 'holdfast/express'
+import {
+  type GuardMiddlewareOptions,
+  guard,
+  type Middleware,
+  type NodeRequest,
+  type NodeResponse,
+  requireAuth,
+} from 'holdfast/express'
 import { createVirtualClock, startSimulator } from 'holdfast/simulator'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 
@@ -23,7 +30,7 @@ afterEach(async () => {
   setDefaultHoldfast(undefined)
 })
 
-async function serve(app: Express | ((request: never, response: never) => void)): Promise<string> {
+async function serve(app: Express | ((request: NodeRequest, response: NodeResponse) => void)): Promise<string> {
   const server: Server = createServer(app as never)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   open.push(() => {
@@ -154,8 +161,8 @@ describe('guard()', () => {
   test('without Express, on node:http', async () => {
     const middleware = guard({ shedding: false, rules: { '*': '1/minute' } })
     open.push(() => middleware.close())
-    const url = await serve((request, response) =>
-      middleware(request as never, response as never, () => response.end('in')),
+    const url = await serve((request: NodeRequest, response: NodeResponse) =>
+      middleware(request, response, () => void response.end('in')),
     )
     expect((await fetch(url, { method: 'POST' })).status).toBe(200)
     const page = await fetch(url, { headers: { accept: 'text/html' } })
