@@ -26,6 +26,11 @@ const theirs = rateLimit({
 const socket = new Socket()
 Object.defineProperty(socket, 'remoteAddress', { value: '203.0.113.7' })
 
+function append(this: ServerResponse, name: string, value: string): void {
+  const before = this.getHeader(name)
+  this.setHeader(name, before === undefined ? value : [before, value].flat().map(String))
+}
+
 /** A request and its answer as node:http makes them, up to the end of the answer's headers. */
 function pair(middleware: ((...args: never[]) => unknown) | undefined): Promise<void> {
   const request = new IncomingMessage(socket) as IncomingMessage & { ip: string; app: unknown; originalUrl: string }
@@ -33,7 +38,8 @@ function pair(middleware: ((...args: never[]) => unknown) | undefined): Promise<
   request.url = request.originalUrl = '/api/x'
   request.headers = { host: 'app.example', accept: 'application/json' }
   request.ip = '203.0.113.7'
-  const response = new ServerResponse(request)
+  // Express's `append`, which express-rate-limit writes with.
+  const response = Object.assign(new ServerResponse(request), { append })
   return new Promise((resolve, reject) => {
     const next = (error?: unknown) => (error ? reject(error) : resolve())
     if (!middleware) return next()

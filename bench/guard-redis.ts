@@ -16,6 +16,17 @@ const guard = createGuard({
   secret: 'a secret of this bench, and of nothing else',
   rules: { '/api/chat': [`${MANY}/minute`, `${MANY}/hour`, `${MANY}/month`] },
   shedding: false,
+  // What is decided without Redis is decided too fast.
+  on: (event) => {
+    if (event.type === 'breaker' && event.state === 'open')
+      throw new Error('Redis was too slow for a round; run it again')
+  },
+  logger: {
+    debug() {},
+    info() {},
+    warn() {},
+    error: ({ error }: { error?: unknown }) => process.exit(void console.error(error) ?? 1),
+  },
 })
 const client = new Redis(server.url)
 const limiter = (keyPrefix: string, duration: number) =>
@@ -26,7 +37,7 @@ const contestants: Record<string, (user: string) => Promise<unknown> | unknown> 
   'holdfast, three limits': async (userId) => {
     const request = { method: 'POST', path: '/api/chat', header: () => null, userId }
     const decision = await guard.check(request)
-    if (decision.action !== 'pass' || decision.limits.length !== 3) throw new Error('not decided by Redis')
+    if (decision.action !== 'pass') throw new Error('refused')
   },
   'rate-limiter-flexible, union of three': (user) => union.consume(user),
 }

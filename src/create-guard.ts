@@ -186,7 +186,12 @@ function openStore(
   shared: { readonly clock: Clock; readonly logger: Logger | undefined; readonly events: Events },
 ): { readonly store: GuardCounters; close(): void } | undefined {
   if (parts && options.redis === undefined)
-    return parts.redis && { store: new GuardCounters(parts.redis.connection, parts.redis.naming), close: () => {} }
+    return (
+      parts.redis && {
+        store: new GuardCounters(parts.redis.connection, parts.redis.naming, shared.clock),
+        close: () => {},
+      }
+    )
   const { redis, secret } = options
   const config = readConfig({ ...(redis !== undefined && { redis }), ...(secret !== undefined && { secret }) })
   if (!config.redis) return undefined
@@ -196,7 +201,7 @@ function openStore(
   const naming = new Naming(connection, ring, new News(connection, ring, config.random), shared.logger)
   connection.house(naming)
   connection.start()
-  return { store: new GuardCounters(connection, naming), close: () => connection.close() }
+  return { store: new GuardCounters(connection, naming, shared.clock), close: () => connection.close() }
 }
 
 /** The verified user of a request. Whoever has no session, or one that cannot be verified now, counts for their address. */

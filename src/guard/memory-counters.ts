@@ -1,8 +1,8 @@
 import type { Clock, Milliseconds } from '../clock.ts'
 import { turnTime } from '../clock.ts'
+import { type Month, monthOf } from '../month.ts'
 import type { CallerKind, Count, Refusable, Taken } from './counters.ts'
 import type { Quota } from './rules.ts'
-import { type Month, monthOf } from './window.ts'
 
 /** A caller's count under one limit. */
 interface Window {

@@ -1,8 +1,10 @@
-import type { Milliseconds } from '../clock.ts'
+import { LRUCache } from 'lru-cache'
+import type { Clock, Milliseconds } from '../clock.ts'
 import { HoldfastError } from '../errors.ts'
 import type { Attempt, CallerKind, Count, CounterStore, Taken } from '../guard/counters.ts'
 import type { Quota } from '../guard/rules.ts'
-import { randomName } from '../key-ring.ts'
+import { type Names, randomName } from '../key-ring.ts'
+import { type Month, monthOf } from '../month.ts'
 import type { RedisConnection } from './connection.ts'
 import type { Naming } from './naming.ts'
 import { defineScript } from './script.ts'
@@ -44,92 +46,91 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /**
- * A caller is one hash. A counter is one field: when its window began, how many are charged, how many were admitted.
- * `~0` to `~15`: the last attempts that were counted, and into which windows. `~undone`: attempts that must not count
- * any more, should they still come.
+ * A caller is one hash. A counter is one field of three doubles: when its window began, how many are charged, how many
+ * were admitted. `~0` to `~7`: the last attempts that were counted, and when the windows began that they went into.
+ * `~undone`: attempts that must not count any more, should they still come.
  *
- * ARGV: the attempt, whether it may be refused, then for each limit: field, limit, ceiling, window (0 is the month).
- * Answers whether all were taken, then for each limit: charged, begun, how long it lasts, how long it is, whether it
- * refuses.
+ * ARGV: the attempt, whether it may be refused, where this month begins and ends by the caller's clock (believed only
+ * where Redis's own lies within), then for each limit: field, limit, ceiling, window (0 is the month). Answers whether
+ * all were taken and the time; then for each limit: charged, when its window began (0: it has not), whether it refuses.
  */
 const TAKE = defineScript(
   'guard-take',
-  `${MONTH_IN_LUA}
-${NOW_IN_LUA}
+  `${NOW_IN_LUA}
+local unpacked, packed = struct.unpack, struct.pack
+local count = (#ARGV - 4) / 4
 local fields = {}
-for index = 3, #ARGV, 4 do fields[#fields + 1] = ARGV[index] end
-fields[#fields + 1] = '~undone'
+for index = 1, count do fields[index] = ARGV[index * 4 + 1] end
+fields[count + 1] = '~undone'
 local held = redis.call('HMGET', KEYS[1], unpack(fields))
-local count = #fields - 1
-local undone = held[count + 1]
-if undone and string.find(undone, ARGV[1], 1, true) then return {0} end
-local starts, used, admitted, ends, lengths = {}, {}, {}, {}, {}
+local attempt = ARGV[1]
+if held[count + 1] and string.find(held[count + 1], attempt, 1, true) then return {0, now} end
+local starts, used, admitted = {}, {}, {}
 local monthStart, monthEnd
 local spent, exhausted = false, false
 for index = 1, count do
-  local at = index * 4 - 1
-  local windowMs = tonumber(ARGV[at + 3])
-  local start, charged, total
-  if held[index] then start, charged, total = string.match(held[index], '^(%d+) (%d+) (%d+)$') end
-  start, charged, total = tonumber(start), tonumber(charged), tonumber(total)
-  local over = true
-  if windowMs == 0 then
-    if not monthStart then monthStart, monthEnd = month(now) end
-    if start and start >= monthStart then
-      over = false
-      if start == monthStart then ends[index] = monthEnd else local _, later = month(start) ends[index] = later end
+  local at = index * 4 + 1
+  local start, charged, total = 0, 0, 0
+  local value = held[index]
+  if ARGV[at + 3] == '0' then
+    if not monthStart then
+      monthStart, monthEnd = tonumber(ARGV[3]), tonumber(ARGV[4])
+      if now < monthStart or now >= monthEnd then
+        ${MONTH_IN_LUA}
+        monthStart, monthEnd = month(now)
+      end
     end
-    lengths[index] = monthEnd - monthStart
-  else
-    if start and now < start + windowMs then
-      over = false
-      ends[index] = start + windowMs
-    end
-    lengths[index] = windowMs
+    if value then start, charged, total = unpacked('<ddd', value) end
+    if start < monthStart then start, charged, total = 0, 0, 0 end
+  elseif value then
+    start, charged, total = unpacked('<ddd', value)
+    if now >= start + ARGV[at + 3] then start, charged, total = 0, 0, 0 end
   end
-  if over then charged, total, start = 0, 0, nil end
   starts[index], used[index], admitted[index] = start, charged, total
   if charged >= tonumber(ARGV[at + 1]) then spent = true end
   if total >= tonumber(ARGV[at + 2]) then exhausted = true end
 end
 local refused = spent and ARGV[2] == '1'
-local admit = not refused and not exhausted
-local reply = {admit and 1 or 0}
+if refused or exhausted then
+  local reply = {0, now}
+  for index = 1, count do
+    local at = index * 4 + 1
+    local refuses = admitted[index] >= tonumber(ARGV[at + 2]) or (refused and used[index] >= tonumber(ARGV[at + 1]))
+    reply[index * 3] = used[index]
+    reply[index * 3 + 1] = starts[index]
+    reply[index * 3 + 2] = refuses and 1 or 0
+  end
+  return reply
+end
+local reply = {1, now}
+if count == 0 then return reply end
 local writes = {}
-local note = ARGV[1]
+local note = attempt
 local lasts = 0
 for index = 1, count do
-  local at = index * 4 - 1
-  local refuses = 0
-  if admit then
-    if not starts[index] then
-      if ARGV[at + 3] == '0' then
-        starts[index], ends[index] = monthStart, monthEnd
-      else
-        starts[index], ends[index] = now, now + lengths[index]
-      end
-      if ends[index] - now > lasts then lasts = ends[index] - now end
+  local start = starts[index]
+  if start == 0 then
+    local ends
+    if ARGV[index * 4 + 4] == '0' then
+      start, ends = monthStart, monthEnd
+    else
+      start, ends = now, now + ARGV[index * 4 + 4]
     end
-    used[index] = used[index] + 1
-    admitted[index] = admitted[index] + 1
-    writes[#writes + 1] = ARGV[at]
-    writes[#writes + 1] = string.format('%.0f %d %d', starts[index], used[index], admitted[index])
-    note = note .. string.format(' %.0f', starts[index])
-  elseif admitted[index] >= tonumber(ARGV[at + 2]) or (refused and used[index] >= tonumber(ARGV[at + 1])) then
-    refuses = 1
+    if ends - now > lasts then lasts = ends - now end
   end
-  reply[#reply + 1] = used[index]
-  reply[#reply + 1] = starts[index] or 0
-  reply[#reply + 1] = ends[index] and ends[index] - now or (ARGV[at + 3] == '0' and monthEnd - now or lengths[index])
-  reply[#reply + 1] = lengths[index]
-  reply[#reply + 1] = refuses
+  local charged = used[index] + 1
+  local value = packed('<ddd', start, charged, admitted[index] + 1)
+  writes[index * 2 - 1] = fields[index]
+  writes[index * 2] = value
+  note = note .. string.sub(value, 1, 8)
+  reply[index * 3] = charged
+  reply[index * 3 + 1] = start
+  reply[index * 3 + 2] = 0
 end
-if admit and count > 0 then
-  writes[#writes + 1] = '~' .. (admitted[1] % 16)
-  writes[#writes + 1] = note
-  redis.call('HSET', KEYS[1], unpack(writes))
-  if lasts > 0 and redis.call('PTTL', KEYS[1]) < lasts then redis.call('PEXPIRE', KEYS[1], lasts) end
-end
+writes[count * 2 + 1] = '~' .. (admitted[1] % 8)
+writes[count * 2 + 2] = note
+redis.call('HSET', KEYS[1], unpack(writes))
+if lasts > 0 and redis.call('PTTL', KEYS[1]) < lasts then redis.call('PEXPIRE', KEYS[1], lasts) end
 return reply`,
 )
 
@@ -141,10 +142,15 @@ local given = 0
 for index = 1, #ARGV, 3 do
   local held = redis.call('HGET', KEYS[1], ARGV[index])
   if held then
-    local start, used, admitted = string.match(held, '^(%d+) (%d+) (%d+)$')
+    local start, used, admitted = struct.unpack('<ddd', held)
     local windowMs = tonumber(ARGV[index + 1])
-    if start == ARGV[index + 2] and tonumber(used) > 0 and (windowMs == 0 or now < start + windowMs) then
-      redis.call('HSET', KEYS[1], ARGV[index], string.format('%s %d %s', start, used - 1, admitted))
+    local over = windowMs > 0 and now >= start + windowMs
+    if windowMs == 0 then
+      ${MONTH_IN_LUA}
+      over = start < month(now)
+    end
+    if start == tonumber(ARGV[index + 2]) and used > 0 and not over then
+      redis.call('HSET', KEYS[1], ARGV[index], struct.pack('<ddd', start, used - 1, admitted))
       given = given + 1
     end
   end
@@ -161,32 +167,33 @@ const UNDONE_KEPT_MS: Milliseconds = 60_000
  */
 const UNDO = defineScript(
   'guard-undo',
-  `local found = false
-for slot = 0, 15 do
+  `local attempt = ARGV[1]
+local found = false
+for slot = 0, 7 do
   local note = redis.call('HGET', KEYS[1], '~' .. slot)
-  if note and string.sub(note, 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
-    local index = 2
-    for begun in string.gmatch(string.sub(note, #ARGV[1] + 1), '%d+') do
-      local held = ARGV[index] and redis.call('HGET', KEYS[1], ARGV[index])
-      if held then
-        local start, used, admitted = string.match(held, '^(%d+) (%d+) (%d+)$')
-        if start == begun and tonumber(used) > 0 then
-          redis.call('HSET', KEYS[1], ARGV[index], string.format('%s %d %s', start, used - 1, admitted))
-        end
+  if note and string.sub(note, 1, #attempt) == attempt then
+    for index = 2, #ARGV do
+      local held = redis.call('HGET', KEYS[1], ARGV[index])
+      local begun = string.sub(note, #attempt + (index - 2) * 8 + 1, #attempt + (index - 1) * 8)
+      if held and string.sub(held, 1, 8) == begun then
+        local start, used, admitted = struct.unpack('<ddd', held)
+        if used > 0 then redis.call('HSET', KEYS[1], ARGV[index], struct.pack('<ddd', start, used - 1, admitted)) end
       end
-      index = index + 1
     end
     redis.call('HDEL', KEYS[1], '~' .. slot)
     found = true
   end
 end
 local undone = redis.call('HGET', KEYS[1], '~undone') or ''
-if not string.find(undone, ARGV[1], 1, true) then
-  redis.call('HSET', KEYS[1], '~undone', string.sub(ARGV[1] .. ' ' .. undone, 1, 200))
+if not string.find(undone, attempt, 1, true) then
+  redis.call('HSET', KEYS[1], '~undone', string.sub(attempt .. ' ' .. undone, 1, 200))
 end
 if redis.call('PTTL', KEYS[1]) < ${UNDONE_KEPT_MS} then redis.call('PEXPIRE', KEYS[1], ${UNDONE_KEPT_MS}) end
 return found and 1 or 0`,
 )
+
+/** Keys of callers that came lately: naming one costs as much as all else that is done here for a request. */
+const KEYS_REMEMBERED = 10_000
 
 /**
  * Counts in Redis, for all processes: every limit of a request in one script, in one slot, by Redis's own clock. A take
@@ -197,29 +204,37 @@ export class GuardCounters implements CounterStore {
   readonly #connection: RedisConnection
   readonly #naming: Naming
   readonly #timeoutMs: Milliseconds
+  readonly #clock: Clock
+  readonly #ownName = randomName()
+  #named = 0
+  #names: Names | undefined
+  readonly #keys = new LRUCache<string, string>({ max: KEYS_REMEMBERED })
+  #month: Month = { start: 0, end: 0 }
   readonly #owed = new Map<string, { readonly key: string; readonly fields: readonly string[] }>()
 
-  constructor(connection: RedisConnection, naming: Naming) {
+  constructor(connection: RedisConnection, naming: Naming, clock: Clock) {
     this.#connection = connection
+    this.#clock = clock
     this.#naming = naming
     this.#timeoutMs = Math.min(connection.readTimeoutMs, LONGEST_TAKE_MS)
   }
 
   attempt(kind: CallerKind, id: string, quotas: readonly Quota[], mayRefuse: boolean): Attempt {
-    const name = randomName()
+    const name = this.#nextName()
     let key: string | undefined
-    const taken = (async () => {
+    const take = async (): Promise<Taken> => {
       if (!this.#connection.isUp) await this.#connection.reach(this.#timeoutMs)
-      key = `${this.#connection.prefix}{${this.#naming.names.of(`guard ${kind}`, id)}}:guard:counts`
-      const args: Array<string | number> = [name, mayRefuse ? 1 : 0]
+      key = this.#keyOf(kind, id)
+      const { start, end } = this.#thisMonth()
+      const args: Array<string | number> = [name, mayRefuse ? 1 : 0, start, end]
       for (const { counter, limit, ceiling, windowMs } of quotas)
         args.push(counter, limit, ceiling, windowMs === 'month' ? 0 : windowMs)
-      const reply = (await this.#connection.run(TAKE, [key], args, this.#timeoutMs)) as unknown[]
+      const reply = await this.#connection.run(TAKE, [key], args, this.#timeoutMs)
       if (this.#owed.size > 0) this.#payBack()
-      return new TakenInRedis(this.#connection, key, quotas, reply.map(Number))
-    })()
+      return new TakenInRedis(this.#connection, key, quotas, reply as number[])
+    }
     return {
-      taken,
+      taken: take(),
       undo: () => {
         if (key === undefined) return
         this.#owed.set(name, { key, fields: quotas.map(({ counter }) => counter) })
@@ -227,6 +242,34 @@ export class GuardCounters implements CounterStore {
         if (this.#connection.isUp) this.#payBack()
       },
     }
+  }
+
+  /** Always of one length, so that no name begins with another. */
+  #nextName(): string {
+    this.#named++
+    return `${this.#ownName}${this.#named.toString(36).padStart(8, '0')}`
+  }
+
+  #keyOf(kind: CallerKind, id: string): string {
+    const { names } = this.#naming
+    if (names !== this.#names) {
+      // Another key names them from now on.
+      this.#names = names
+      this.#keys.clear()
+    }
+    const caller = `${kind} ${id}`
+    let key = this.#keys.get(caller)
+    if (key === undefined) {
+      key = `${this.#connection.prefix}{${names.of(`guard ${kind}`, id)}}:guard:counts`
+      this.#keys.set(caller, key)
+    }
+    return key
+  }
+
+  #thisMonth(): Month {
+    const now = this.#clock.now()
+    if (now < this.#month.start || now >= this.#month.end) this.#month = monthOf(now)
+    return this.#month
   }
 
   #payBack(): void {
@@ -240,16 +283,14 @@ export class GuardCounters implements CounterStore {
   }
 }
 
-/** Numbers a limit has in the reply of TAKE. */
-const NUMBERS = 5
-
 class TakenInRedis implements Taken {
   readonly admitted: boolean
-  readonly counts: readonly Count[]
   readonly #connection: RedisConnection
   readonly #key: string
   readonly #quotas: readonly Quota[]
+  /** Whether all were taken, Redis's time, then for each limit: charged, begun, whether it refuses. */
   readonly #reply: readonly number[]
+  #counts: readonly Count[] | undefined
 
   constructor(connection: RedisConnection, key: string, quotas: readonly Quota[], reply: readonly number[]) {
     this.#connection = connection
@@ -257,10 +298,19 @@ class TakenInRedis implements Taken {
     this.#quotas = quotas
     this.#reply = reply
     this.admitted = reply[0] === 1
-    this.counts = quotas.map((_, index) => {
-      const [used, , resetInMs, windowMs, refuses] = reply.slice(1 + index * NUMBERS)
-      return { used: used!, resetInMs: resetInMs!, windowMs: windowMs!, refuses: refuses === 1 }
+  }
+
+  get counts(): readonly Count[] {
+    this.#counts ??= this.#quotas.map(({ windowMs }, index) => {
+      const now = this.#reply[1]!
+      const [used, start, refuses] = this.#reply.slice(2 + index * 3) as [number, number, number]
+      const begun = start > 0
+      if (windowMs !== 'month')
+        return { used, resetInMs: begun ? start + windowMs - now : windowMs, windowMs, refuses: refuses === 1 }
+      const month = monthOf(begun ? start : now)
+      return { used, resetInMs: month.end - now, windowMs: month.end - month.start, refuses: refuses === 1 }
     })
+    return this.#counts
   }
 
   get retryAfterMs(): Milliseconds {
@@ -269,10 +319,11 @@ class TakenInRedis implements Taken {
 
   /** Sent once and never again: whether a refund that was not answered was given, nobody knows. */
   async refund(): Promise<boolean> {
+    if (this.#quotas.length === 0) return false
     const args = this.#quotas.flatMap(({ counter, windowMs }, index) => [
       counter,
       windowMs === 'month' ? 0 : windowMs,
-      this.#reply[2 + index * NUMBERS]!,
+      this.#reply[3 + index * 3]!,
     ])
     try {
       return Number(await this.#connection.run(REFUND, [this.#key], args)) > 0

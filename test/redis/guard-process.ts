@@ -28,7 +28,7 @@ export function openCounters(options: {
   const naming = new Naming(connection, ring, new News(connection, ring, Math.random), undefined)
   connection.house(naming)
   connection.start()
-  return { connection, naming, counters: new GuardCounters(connection, naming) }
+  return { connection, naming, counters: new GuardCounters(connection, naming, clock) }
 }
 
 /** What a process is asked to do: so many requests, one after the other in so many lanes, some given back. */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from './clock.ts'
 
 /** A calendar month, UTC: from its first moment to that of the next one, epoch milliseconds. */
 export interface Month {
