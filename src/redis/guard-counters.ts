@@ -47,89 +47,72 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /**
  * A caller is one hash. A counter is one field of three doubles: when its window began, how many are charged, how many
- * were admitted. `~0` to `~7`: the last attempts that were counted, and when the windows began that they went into.
- * `~undone`: attempts that must not count any more, should they still come.
+ * were admitted. `~0` to `~7`: the last attempts that were counted, and when. `~undone`: attempts that must not count any
+ * more, should they still come.
  *
- * ARGV: the attempt, whether it may be refused, where this month begins and ends by the caller's clock (believed only
- * where Redis's own lies within), then for each limit: field, limit, ceiling, window (0 is the month). Answers whether
- * all were taken and the time; then for each limit: charged, when its window began (0: it has not), whether it refuses.
+ * ARGV: the attempt; whether it may be refused; doubles: where this month begins and ends by the caller's clock (believed
+ * only where Redis's own lies within), then for each limit: limit, ceiling, window (0 is the month); then the field of
+ * each limit, and `~undone`. Answers whether all were taken and the time; then for each limit: charged, when its window
+ * began (0: it has not), whether it refuses. Written for speed: numbers come packed, tables have their size from the
+ * start, and what will be written if all is well is made in the one pass over the limits.
  */
 const TAKE = defineScript(
   'guard-take',
   `${NOW_IN_LUA}
-local unpacked, packed = struct.unpack, struct.pack
-local count = (#ARGV - 4) / 4
-local fields = {}
-for index = 1, count do fields[index] = ARGV[index * 4 + 1] end
-fields[count + 1] = '~undone'
-local held = redis.call('HMGET', KEYS[1], unpack(fields))
-local attempt = ARGV[1]
+local unpacked, packed, numbers = struct.unpack, struct.pack, ARGV[3]
+local attempt, count = ARGV[1], #ARGV - 4
+local held = redis.call('HMGET', KEYS[1], unpack(ARGV, 4))
 if held[count + 1] and string.find(held[count + 1], attempt, 1, true) then return {0, now} end
-local starts, used, admitted = {}, {}, {}
 local monthStart, monthEnd
 local spent, exhausted = false, false
+local writes = {0, 0, 0, 0, 0, 0, 0, 0}
+local reply = {1, now, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+local lasts, slot = 0, 0
 for index = 1, count do
-  local at = index * 4 + 1
+  local limit, ceiling, window = unpacked('<ddd', numbers, index * 24 - 7)
   local start, charged, total = 0, 0, 0
-  local value = held[index]
-  if ARGV[at + 3] == '0' then
+  if held[index] then start, charged, total = unpacked('<ddd', held[index]) end
+  if window == 0 then
     if not monthStart then
-      monthStart, monthEnd = tonumber(ARGV[3]), tonumber(ARGV[4])
+      monthStart, monthEnd = unpacked('<dd', numbers)
       if now < monthStart or now >= monthEnd then
         ${MONTH_IN_LUA}
         monthStart, monthEnd = month(now)
       end
     end
-    if value then start, charged, total = unpacked('<ddd', value) end
-    if start < monthStart then start, charged, total = 0, 0, 0 end
-  elseif value then
-    start, charged, total = unpacked('<ddd', value)
-    if now >= start + ARGV[at + 3] then start, charged, total = 0, 0, 0 end
-  end
-  starts[index], used[index], admitted[index] = start, charged, total
-  if charged >= tonumber(ARGV[at + 1]) then spent = true end
-  if total >= tonumber(ARGV[at + 2]) then exhausted = true end
-end
-local refused = spent and ARGV[2] == '1'
-if refused or exhausted then
-  local reply = {0, now}
-  for index = 1, count do
-    local at = index * 4 + 1
-    local refuses = admitted[index] >= tonumber(ARGV[at + 2]) or (refused and used[index] >= tonumber(ARGV[at + 1]))
-    reply[index * 3] = used[index]
-    reply[index * 3 + 1] = starts[index]
-    reply[index * 3 + 2] = refuses and 1 or 0
-  end
-  return reply
-end
-local reply = {1, now}
-if count == 0 then return reply end
-local writes = {}
-local note = attempt
-local lasts = 0
-for index = 1, count do
-  local start = starts[index]
-  if start == 0 then
-    local ends
-    if ARGV[index * 4 + 4] == '0' then
-      start, ends = monthStart, monthEnd
-    else
-      start, ends = now, now + ARGV[index * 4 + 4]
+    if start < monthStart then
+      start, charged, total = monthStart, 0, 0
+      if monthEnd - now > lasts then lasts = monthEnd - now end
     end
-    if ends - now > lasts then lasts = ends - now end
+  elseif now >= start + window then
+    start, charged, total = now, 0, 0
+    if window > lasts then lasts = window end
   end
-  local charged = used[index] + 1
-  local value = packed('<ddd', start, charged, admitted[index] + 1)
-  writes[index * 2 - 1] = fields[index]
-  writes[index * 2] = value
-  note = note .. string.sub(value, 1, 8)
-  reply[index * 3] = charged
+  if charged >= limit then spent = true end
+  if total >= ceiling then exhausted = true end
+  if index == 1 then slot = total % 8 end
+  writes[index * 2 - 1] = ARGV[index + 3]
+  writes[index * 2] = packed('<ddd', start, charged + 1, total + 1)
+  reply[index * 3] = charged + 1
   reply[index * 3 + 1] = start
   reply[index * 3 + 2] = 0
 end
-writes[count * 2 + 1] = '~' .. (admitted[1] % 8)
-writes[count * 2 + 2] = note
-redis.call('HSET', KEYS[1], unpack(writes))
+local refused = spent and ARGV[2] == '1'
+if refused or exhausted then
+  reply[1] = 0
+  for index = 1, count do
+    local limit, ceiling = unpacked('<dd', numbers, index * 24 - 7)
+    local start, charged, total = unpacked('<ddd', writes[index * 2])
+    reply[index * 3] = charged - 1
+    if total == 1 then reply[index * 3 + 1] = 0 end
+    if total > ceiling or (refused and charged > limit) then reply[index * 3 + 2] = 1 end
+  end
+  return reply
+end
+if count == 0 then return reply end
+writes[count * 2 + 1] = '~' .. slot
+writes[count * 2 + 2] = attempt .. now
+redis.call('HSET', KEYS[1], unpack(writes, 1, count * 2 + 2))
 if lasts > 0 and redis.call('PTTL', KEYS[1]) < lasts then redis.call('PEXPIRE', KEYS[1], lasts) end
 return reply`,
 )
@@ -172,12 +155,15 @@ local found = false
 for slot = 0, 7 do
   local note = redis.call('HGET', KEYS[1], '~' .. slot)
   if note and string.sub(note, 1, #attempt) == attempt then
+    local at = tonumber(string.sub(note, #attempt + 1))
     for index = 2, #ARGV do
       local held = redis.call('HGET', KEYS[1], ARGV[index])
-      local begun = string.sub(note, #attempt + (index - 2) * 8 + 1, #attempt + (index - 1) * 8)
-      if held and string.sub(held, 1, 8) == begun then
+      if held then
         local start, used, admitted = struct.unpack('<ddd', held)
-        if used > 0 then redis.call('HSET', KEYS[1], ARGV[index], struct.pack('<ddd', start, used - 1, admitted)) end
+        -- A window that began later is not the one that was charged.
+        if start <= at and used > 0 then
+          redis.call('HSET', KEYS[1], ARGV[index], struct.pack('<ddd', start, used - 1, admitted))
+        end
       end
     end
     redis.call('HDEL', KEYS[1], '~' .. slot)
@@ -210,6 +196,7 @@ export class GuardCounters implements CounterStore {
   #names: Names | undefined
   readonly #keys = new LRUCache<string, string>({ max: KEYS_REMEMBERED })
   #month: Month = { start: 0, end: 0 }
+  #packed = new WeakMap<readonly Quota[], ReadonlyArray<Buffer | string>>()
   readonly #owed = new Map<string, { readonly key: string; readonly fields: readonly string[] }>()
 
   constructor(connection: RedisConnection, naming: Naming, clock: Clock) {
@@ -225,10 +212,7 @@ export class GuardCounters implements CounterStore {
     const take = async (): Promise<Taken> => {
       if (!this.#connection.isUp) await this.#connection.reach(this.#timeoutMs)
       key = this.#keyOf(kind, id)
-      const { start, end } = this.#thisMonth()
-      const args: Array<string | number> = [name, mayRefuse ? 1 : 0, start, end]
-      for (const { counter, limit, ceiling, windowMs } of quotas)
-        args.push(counter, limit, ceiling, windowMs === 'month' ? 0 : windowMs)
+      const args = [name, mayRefuse ? '1' : '0', ...this.#argumentsOf(quotas)]
       const reply = await this.#connection.run(TAKE, [key], args, this.#timeoutMs)
       if (this.#owed.size > 0) this.#payBack()
       return new TakenInRedis(this.#connection, key, quotas, reply as number[])
@@ -266,10 +250,25 @@ export class GuardCounters implements CounterStore {
     return key
   }
 
-  #thisMonth(): Month {
+  /** What a rule's limits are in the script: packed once, and again when a month begins. */
+  #argumentsOf(quotas: readonly Quota[]): ReadonlyArray<Buffer | string> {
     const now = this.#clock.now()
-    if (now < this.#month.start || now >= this.#month.end) this.#month = monthOf(now)
-    return this.#month
+    if (now < this.#month.start || now >= this.#month.end) {
+      this.#month = monthOf(now)
+      this.#packed = new WeakMap()
+    }
+    let known = this.#packed.get(quotas)
+    if (!known) {
+      const { start, end } = this.#month
+      const numbers = quotas.flatMap(({ limit, ceiling, windowMs }) => [
+        limit,
+        ceiling,
+        windowMs === 'month' ? 0 : windowMs,
+      ])
+      known = [packDoubles([start, end, ...numbers]), ...quotas.map(({ counter }) => counter), '~undone']
+      this.#packed.set(quotas, known)
+    }
+    return known
   }
 
   #payBack(): void {
@@ -281,6 +280,13 @@ export class GuardCounters implements CounterStore {
       })
     }
   }
+}
+
+/** As Lua's struct reads them with `<d`. */
+function packDoubles(numbers: readonly number[]): Buffer {
+  const packed = Buffer.alloc(numbers.length * 8)
+  for (const [index, number] of numbers.entries()) packed.writeDoubleLE(number, index * 8)
+  return packed
 }
 
 class TakenInRedis implements Taken {
