@@ -6,6 +6,7 @@ import type { Quota } from '../guard/rules.ts'
 import { type Names, randomName } from '../key-ring.ts'
 import { type Month, monthOf } from '../month.ts'
 import type { RedisConnection } from './connection.ts'
+import { REDIS_KEYS } from './keys.ts'
 import type { Naming } from './naming.ts'
 import { defineScript } from './script.ts'
 
@@ -199,11 +200,11 @@ export class GuardCounters implements CounterStore {
   #packed = new WeakMap<readonly Quota[], ReadonlyArray<Buffer | string>>()
   readonly #owed = new Map<string, { readonly key: string; readonly fields: readonly string[] }>()
 
-  constructor(connection: RedisConnection, naming: Naming, clock: Clock) {
+  constructor(connection: RedisConnection, naming: Naming, clock: Clock, longestTakeMs = LONGEST_TAKE_MS) {
     this.#connection = connection
     this.#clock = clock
     this.#naming = naming
-    this.#timeoutMs = Math.min(connection.readTimeoutMs, LONGEST_TAKE_MS)
+    this.#timeoutMs = Math.min(connection.readTimeoutMs, longestTakeMs)
   }
 
   attempt(kind: CallerKind, id: string, quotas: readonly Quota[], mayRefuse: boolean): Attempt {
@@ -244,7 +245,7 @@ export class GuardCounters implements CounterStore {
     const caller = `${kind} ${id}`
     let key = this.#keys.get(caller)
     if (key === undefined) {
-      key = `${this.#connection.prefix}{${names.of(`guard ${kind}`, id)}}:guard:counts`
+      key = this.#connection.prefix + REDIS_KEYS.guardCounts[0].replace('<caller>', names.of(`guard ${kind}`, id))
       this.#keys.set(caller, key)
     }
     return key

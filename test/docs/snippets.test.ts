@@ -6,7 +6,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 // Every ts block of these documents is run as it stands, as a program of its own against the simulator and the built
 // package. What it exports is used as a reader would use it: GET and PATCH are asked, `server` is listened on.
-const DOCUMENTS = ['README.md', 'docs/guides/sessions.md', 'docs/guides/testing.md', 'docs/guides/outages.md']
+const DOCUMENTS = [
+  'README.md',
+  'docs/guides/sessions.md',
+  'docs/guides/testing.md',
+  'docs/guides/outages.md',
+  'docs/guides/rate-limits.md',
+]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
 

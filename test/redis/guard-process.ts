@@ -18,17 +18,21 @@ export function openCounters(options: {
   readonly url: string
   readonly prefix: string
   readonly readTimeoutMs?: number
+  readonly longestTakeMs?: number
 }) {
   const clock = systemClock
   const ring = new KeyRing([SECRET])
-  const { url, readTimeoutMs } = options
-  const config = readRedis({ url, ...(readTimeoutMs !== undefined && { readTimeoutMs }) }, {})!
+  const { url, readTimeoutMs, longestTakeMs } = options
+  const config = readRedis(
+    { url, ...(readTimeoutMs !== undefined && { readTimeoutMs, writeTimeoutMs: readTimeoutMs }) },
+    {},
+  )!
   const { prefix } = options
   const connection = new RedisConnection({ config, prefix, clock, random: Math.random, events: new Events(clock) })
   const naming = new Naming(connection, ring, new News(connection, ring, Math.random), undefined)
   connection.house(naming)
   connection.start()
-  return { connection, naming, counters: new GuardCounters(connection, naming, clock) }
+  return { connection, naming, counters: new GuardCounters(connection, naming, clock, longestTakeMs) }
 }
 
 /** What a process is asked to do: so many requests, one after the other in so many lanes, some given back. */
@@ -68,7 +72,12 @@ async function obey(counters: GuardCounters, orders: Orders): Promise<Outcome> {
 if (process.argv[1] === import.meta.filename && process.send) {
   const [, , url, prefix] = process.argv
   // Four processes on two cores are slow at times; what is tested here is the counting, not the deadlines.
-  const { connection, counters } = openCounters({ url: url!, prefix: prefix!, readTimeoutMs: 10_000 })
+  const { connection, counters } = openCounters({
+    url: url!,
+    prefix: prefix!,
+    readTimeoutMs: 15_000,
+    longestTakeMs: 15_000,
+  })
   await connection.ready(10_000)
   process.on('message', (orders: Orders) => void obey(counters, orders).then((outcome) => process.send!(outcome)))
   process.on('disconnect', () => connection.close())

@@ -1,0 +1,89 @@
+import { createGuard, createHoldfast, type GuardDecision, type GuardOptions } from 'holdfast'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { ask, header } from '../guard/asking.ts'
+import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
+
+const secret = 'a secret that all processes of these tests share'
+
+describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
+  let server: RedisServer
+  beforeAll(async () => {
+    server = await startRedisServer()
+  })
+  afterAll(() => server.stop())
+
+  const open = (rules: NonNullable<GuardOptions['rules']>, more: GuardOptions = {}) =>
+    createGuard({ redis: server.url, secret, shedding: false, rules, ...more })
+  const statusOf = (decision: GuardDecision) => (decision.action === 'pass' ? 200 : decision.status)
+  const check = async (guard: ReturnType<typeof open>, path: string, userId = 'u') =>
+    statusOf(await guard.check(ask('POST', path, { userId })))
+
+  test('counts over a restart: a month is not begun anew', async () => {
+    const rules = { '/month': '3/month' } as const
+    const first = open(rules)
+    expect([await check(first, '/month'), await check(first, '/month')]).toEqual([200, 200])
+    await first.close()
+    const second = open(rules)
+    expect([await check(second, '/month'), await check(second, '/month')]).toEqual([200, 429])
+    const refused = (await second.check(ask('POST', '/month', { userId: 'u' }))) as Extract<
+      GuardDecision,
+      { action: 'refuse' }
+    >
+    const now = new Date()
+    const monthEnds = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1)
+    expect(Math.abs(refused.retryAfterSeconds - (monthEnds - now.getTime()) / 1000)).toBeLessThan(3)
+    expect(header(refused, 'ratelimit')).toBe(`"3/month";r=0;t=${refused.retryAfterSeconds}`)
+    await second.close()
+  })
+
+  test('shares the Redis of a Holdfast, and gives back', async () => {
+    await using holdfast = createHoldfast({ redis: server.url, secret })
+    const guard = createGuard({ holdfast, shedding: false, rules: { '/shared': '1/day' } })
+    const other = open({ '/shared': '1/day' })
+    const decision = await guard.check(ask('POST', '/shared', { userId: 'u' }))
+    if (decision.action !== 'pass') throw new Error('refused')
+    expect(await check(other, '/shared')).toBe(429)
+    await decision.settle(409)
+    expect(await check(other, '/shared')).toBe(200)
+    await guard.close()
+    await other.close()
+    expect(holdfast.stats().redis).toBe('up')
+  })
+
+  test('decides without Redis within 100 ms of its falling silent, and at once after that', async () => {
+    const guard = open(
+      {
+        '/local': '2/day',
+        '/open': { limit: 1, windowMs: 60_000, onStoreError: 'open' },
+        '/closed': { limit: 9, windowMs: 60_000, onStoreError: 'closed' },
+      },
+      { instances: 2 },
+    )
+    expect(await check(guard, '/local')).toBe(200)
+    server.freeze()
+    try {
+      const began = performance.now()
+      expect(await check(guard, '/local')).toBe(200)
+      // The bound is 100 ms; the rest is a busy machine's.
+      expect(performance.now() - began).toBeLessThan(300)
+      const next = performance.now()
+      expect([
+        await check(guard, '/local'),
+        await check(guard, '/open'),
+        await check(guard, '/open'),
+        await check(guard, '/closed'),
+      ]).toEqual([429, 200, 200, 503])
+      expect(performance.now() - next).toBeLessThan(50)
+    } finally {
+      server.thaw()
+    }
+    await expect.poll(() => check(guard, '/closed'), { timeout: 10_000 }).toBe(200)
+    await guard.close()
+  })
+
+  test('works before Redis was ever there', async () => {
+    const guard = createGuard({ redis: 'redis://127.0.0.1:1', secret, shedding: false, rules: { '/a': '1/day' } })
+    expect([await check(guard, '/a'), await check(guard, '/a')]).toEqual([200, 429])
+    await guard.close()
+  })
+})
