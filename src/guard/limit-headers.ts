@@ -15,9 +15,9 @@ export interface LimitState {
 
 /** Which families of headers answers carry. */
 export interface HeaderChoice {
-  /** `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11). */
+  /** `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11, lists of RFC 9651). */
   readonly rateLimit: boolean
-  /** `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds), of the limit that is nearest to its end. */
+  /** `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds), of the limit that is nearest to its end; and the same in words of older drafts within `RateLimit`. */
   readonly xRateLimit: boolean
 }
 
@@ -32,19 +32,24 @@ export function limitHeaders(
 ): Header[] {
   const headers: Header[] = []
   if (quotas.length === 0) return headers
+  const nearest = binding(quotas, counts)
   if (choice.rateLimit) {
     const policies = quotas.map(
       ({ name, limit }, index) => `"${name}";q=${limit};w=${seconds(counts[index]!.windowMs)}`,
     )
     const states = quotas.map((quota, index) => {
       const count = counts[index]!
-      return `"${quota.name}";r=${remaining(quota, count)};t=${seconds(count.resetInMs)}`
+      const [left, reset] = [remaining(quota, count), seconds(count.resetInMs)]
+      // Readers of older drafts (ratelimit-header-parser) find `RateLimit` before X-RateLimit, and look for these three
+      // words in it. To readers of the list they are parameters of an item that they do not know.
+      const older =
+        choice.xRateLimit && index === nearest ? `;limit=${quota.limit};remaining=${left};reset=${reset}` : ''
+      return `"${quota.name}";r=${left};t=${reset}${older}`
     })
     headers.push(['ratelimit-policy', policies.join(', ')], ['ratelimit', states.join(', ')])
   }
   if (choice.xRateLimit) {
-    const index = binding(quotas, counts)
-    const [quota, count] = [quotas[index]!, counts[index]!]
+    const [quota, count] = [quotas[nearest]!, counts[nearest]!]
     headers.push(
       ['x-ratelimit-limit', String(quota.limit)],
       ['x-ratelimit-remaining', String(remaining(quota, count))],

@@ -56,7 +56,10 @@ describe('guard()', () => {
   test('lets in what the rules allow, with headers, and answers the rest with the contract', async () => {
     const url = await guardedApp({ rules: { '/api/*': '2/minute' } }, (_, response) => response.json({ ok: true }))
     const first = await fetch(`${url}/api/x`)
-    expect([first.status, first.headers.get('ratelimit')]).toEqual([200, '"2/minute";r=1;t=60'])
+    expect([first.status, first.headers.get('ratelimit')]).toEqual([
+      200,
+      '"2/minute";r=1;t=60;limit=2;remaining=1;reset=60',
+    ])
     await fetch(`${url}/api/x`)
     const refused = await fetch(`${url}/api/x`)
     expect(refused.status).toBe(429)

@@ -29,7 +29,10 @@ describe('withGuard', () => {
     let calls = 0
     const handler = withGuard(() => Response.json({ calls: ++calls }), { ...base, rules: { '/api/*': '1/minute' } })
     const first = await handler(request('/api/x'))
-    expect([first.status, first.headers.get('ratelimit')]).toEqual([200, '"1/minute";r=0;t=60'])
+    expect([first.status, first.headers.get('ratelimit')]).toEqual([
+      200,
+      '"1/minute";r=0;t=60;limit=1;remaining=0;reset=60',
+    ])
     const refused = await handler(request('/api/x?y=1'))
     expect([refused.status, refused.headers.get('retry-after'), calls]).toEqual([429, '60', 1])
     expect(await refused.json()).toMatchObject({ code: 'RATE_LIMITED' })
@@ -106,7 +109,7 @@ describe('in Next', () => {
     const proxy = guardProxy({ ...base, rules: { '/api/*': '1/minute' } })
     const asked = request('/api/x', { headers: { accept: 'application/json', cookie: 'a=b' } })
     const answer = await proxy(asked)
-    expect(answer.headers.get('ratelimit')).toBe('"1/minute";r=0;t=60')
+    expect(answer.headers.get('ratelimit')).toBe('"1/minute";r=0;t=60;limit=1;remaining=0;reset=60')
     expect(Object.fromEntries(goOn(asked, answer).headers)).toMatchObject({ accept: 'application/json', cookie: 'a=b' })
     expect((await proxy(request('/api/x'))).status).toBe(429)
   })

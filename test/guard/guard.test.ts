@@ -14,6 +14,7 @@ import { parseRetryAfter } from '../../src/retry-after.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { ask, guarded, header, PAGE, passes } from './asking.ts'
 
+const entriesOf = ({ headers }: GuardDecision) => headers.map(([name, value]): [string, string] => [name, value])
 const pass = (decision: GuardDecision | Promise<GuardDecision>) => decision as PassDecision
 const refusal = (decision: GuardDecision | Promise<GuardDecision>) => {
   expect(decision).toMatchObject({ action: 'refuse' })
@@ -322,7 +323,7 @@ describe('one refusal, whoever reads it', () => {
       'cache-control': 'no-store',
       'retry-after': '60',
       'ratelimit-policy': '"1/minute";q=1;w=60',
-      ratelimit: '"1/minute";r=0;t=60',
+      ratelimit: '"1/minute";r=0;t=60;limit=1;remaining=0;reset=60',
       'x-ratelimit-limit': '1',
       'x-ratelimit-remaining': '0',
       'x-ratelimit-reset': String(now / 1000 + 60),
@@ -418,7 +419,7 @@ describe('headers of answers', () => {
     const month = 31 * 86_400
     expect(Object.fromEntries(decision.headers)).toEqual({
       'ratelimit-policy': `"60/minute";q=60;w=60, "monthly";q=10;w=${month}`,
-      ratelimit: `"60/minute";r=59;t=60, "monthly";r=9;t=${month}`,
+      ratelimit: `"60/minute";r=59;t=60, "monthly";r=9;t=${month};limit=10;remaining=9;reset=${month}`,
       'x-ratelimit-limit': '10',
       'x-ratelimit-remaining': '9',
       'x-ratelimit-reset': String(Date.UTC(2026, 1) / 1000),
@@ -448,10 +449,13 @@ describe('headers of answers', () => {
     ])
     expect(parseList(fields.ratelimit!).map(([name, parameters]) => [name, Object.fromEntries(parameters)])).toEqual([
       ['60/minute', { r: 59, t: 60 }],
-      ['7/hour', { r: 6, t: 3600 }],
+      ['7/hour', { r: 6, t: 3600, limit: 7, remaining: 6, reset: 3600 }],
     ])
-    const { 'ratelimit-policy': _policy, ratelimit: _list, ...older } = fields
-    expect(parseRateLimit(older as never)).toMatchObject({ limit: 7, remaining: 6 })
+    for (const rateLimit of [true, false]) {
+      const both = guarded({ rules: { '/api/*': ['60/minute', '7/hour'] }, headers: { rateLimit } })
+      const decision = pass(both.guard.check(ask('GET', '/api/x')))
+      expect(parseRateLimit(new Headers(entriesOf(decision)))).toMatchObject({ limit: 7, used: 1, remaining: 6 })
+    }
   })
 
   test('can be switched off, each family or both; Retry-After stays', () => {

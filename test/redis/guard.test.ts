@@ -32,7 +32,9 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
     const now = new Date()
     const monthEnds = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1)
     expect(Math.abs(refused.retryAfterSeconds - (monthEnds - now.getTime()) / 1000)).toBeLessThan(3)
-    expect(header(refused, 'ratelimit')).toBe(`"3/month";r=0;t=${refused.retryAfterSeconds}`)
+    expect(header(refused, 'ratelimit')).toEqual(
+      expect.stringContaining(`"3/month";r=0;t=${refused.retryAfterSeconds}`),
+    )
     await second.close()
   })
 
