@@ -211,24 +211,22 @@ export class RequestGuard implements Guard {
     return this.#refuse(asked, kind, quotas, taken)
   }
 
-  async #countInStore(
+  #countInStore(
     asked: Asked,
     kind: CallerKind,
     quotas: readonly Quota[],
     attempt: Attempt,
     id: string,
   ): Promise<GuardDecision> {
-    let taken: Taken
-    try {
-      taken = await attempt.taken
-    } catch (error) {
-      if ((error as { code?: unknown } | null)?.code !== STORE_AWAY) {
+    return attempt.taken.then(
+      (taken) => this.#decide(asked, kind, quotas, taken),
+      (error: unknown) => {
+        if ((error as { code?: unknown } | null)?.code === STORE_AWAY)
+          return this.#countWithoutStore(asked, kind, quotas, attempt, id)
         asked.place?.leave()
         throw error
-      }
-      return this.#countWithoutStore(asked, kind, quotas, attempt, id)
-    }
-    return this.#decide(asked, kind, quotas, taken)
+      },
+    )
   }
 
   /** The store may have counted or not: whatever is decided here, it must not count what is refused or given back. */

@@ -210,16 +210,18 @@ export class GuardCounters implements CounterStore {
   attempt(kind: CallerKind, id: string, quotas: readonly Quota[], mayRefuse: boolean): Attempt {
     const name = this.#nextName()
     let key: string | undefined
-    const take = async (): Promise<Taken> => {
-      if (!this.#connection.isUp) await this.#connection.reach(this.#timeoutMs)
-      key = this.#keyOf(kind, id)
+    const take = (): Promise<Taken> => {
+      const at = this.#keyOf(kind, id)
+      key = at
       const args = [name, mayRefuse ? '1' : '0', ...this.#argumentsOf(quotas)]
-      const reply = await this.#connection.run(TAKE, [key], args, this.#timeoutMs)
-      if (this.#owed.size > 0) this.#payBack()
-      return new TakenInRedis(this.#connection, key, quotas, reply as number[])
+      return this.#connection.run(TAKE, [at], args, this.#timeoutMs).then((reply) => {
+        if (this.#owed.size > 0) this.#payBack()
+        return new TakenInRedis(this.#connection, at, quotas, reply as number[])
+      })
     }
     return {
-      taken: take(),
+      // Names are there once Redis was reached.
+      taken: this.#connection.isUp ? take() : this.#connection.reach(this.#timeoutMs).then(take),
       undo: () => {
         if (key === undefined) return
         this.#owed.set(name, { key, fields: quotas.map(({ counter }) => counter) })
