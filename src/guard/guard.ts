@@ -5,7 +5,7 @@ import type { Events, Logger } from '../events.ts'
 import { fingerprint, type Names } from '../key-ring.ts'
 import { clientBucket, type Network } from './client-address.ts'
 import type { Attempt, CallerKind, CounterStore, Refusable, Taken } from './counters.ts'
-import { Asked, type DecisionNeeds, type GuardDecision, type Place, type RefusalReason, Refused } from './decision.ts'
+import { Asked, type DecisionNeeds, type GuardDecision, type RefusalReason, Refused } from './decision.ts'
 import type { GuardRequest, Identity } from './guard-request.ts'
 import type { HeaderChoice } from './limit-headers.ts'
 import type { LoadLevel } from './load-level.ts'
@@ -19,8 +19,8 @@ import type { Quota } from './rules.ts'
 export interface Guard {
   /**
    * Before anyone is known: load shedding, and a ceiling per address, so that a flood is stopped before it costs an
-   * authentication. Costs no limit. Give the same request object to `check` afterwards: a request that turns out to be a
-   * user's does not count against its address.
+   * authentication. Costs no limit, and its decision needs no settling. Give the same request object to `check`
+   * afterwards: a request that turns out to be a user's then does not count against its address.
    */
   arrive(request: GuardRequest): GuardDecision | Promise<GuardDecision>
   /**
@@ -57,7 +57,6 @@ export interface GuardNeeds extends Omit<DecisionNeeds, 'onRefunded'> {
 
 /** What a request brought with it from `arrive`. */
 interface Arrival {
-  readonly place: Place | undefined
   /** Its place under the ceiling of its address. */
   ceiling: Taken | undefined
 }
@@ -100,7 +99,6 @@ export class RequestGuard implements Guard {
     const asked = this.#ask(request)
     if (asked.route.isHealth) return asked
     const arrival = this.#anyArrived ? this.#arrivals.get(request) : undefined
-    if (arrival) asked.place = arrival.place
     const { identify, shedding } = this.#needs
     if (isKnown(request) || !identify) {
       // Whoever arrived was let in.
@@ -113,13 +111,7 @@ export class RequestGuard implements Guard {
     }
     if (isFree(asked)) return this.#admit(asked)
     const arrived = this.#arrivals.get(request)
-    return this.#identify(identify, request).then(
-      (identity) => this.#checkAs(asked, identity, arrived),
-      (error) => {
-        asked.place?.leave()
-        throw error
-      },
-    )
+    return this.#identify(identify, request).then((identity) => this.#checkAs(asked, identity, arrived))
   }
 
   close(): Promise<void> {
@@ -155,9 +147,9 @@ export class RequestGuard implements Guard {
       ceiling = this.#needs.counters.take('ip', id, this.#needs.ceilings, ALWAYS)
       if (!ceiling.admitted) return this.#refuse(asked, 'ip', this.#needs.ceilings, ceiling)
     }
-    this.#admit(asked)
+    // It is not under way yet: whoever arrives is counted by `check`, so that a decision nobody settles costs nothing.
     this.#anyArrived = true
-    this.#arrivals.set(request, { place: asked.place, ceiling })
+    this.#arrivals.set(request, { ceiling })
     return undefined
   }
 
@@ -183,9 +175,8 @@ export class RequestGuard implements Guard {
     if (isText(userId)) return this.#countKnown(asked, 'user', userId, arrival)
     const sessionId = identity?.sessionId
     if (isText(sessionId)) return this.#countKnown(asked, 'session', fingerprint(sessionId), arrival)
-    const level = this.#needs.shedding?.level(asked.place !== undefined) ?? 0
+    const level = this.#needs.shedding?.level() ?? 0
     if (level > 0 && this.#isShedAt(level, asked)) {
-      asked.place?.leave()
       return this.#shed(asked)
     }
     return this.#count(asked, 'ip', this.#bucketOf(asked.request), asked.rule.anonymous)
@@ -207,7 +198,6 @@ export class RequestGuard implements Guard {
 
   #decide(asked: Asked, kind: CallerKind, quotas: readonly Quota[], taken: Taken): GuardDecision {
     if (taken.admitted) return this.#admit(asked.charge(quotas, taken))
-    asked.place?.leave()
     return this.#refuse(asked, kind, quotas, taken)
   }
 
@@ -221,9 +211,8 @@ export class RequestGuard implements Guard {
     return attempt.taken.then(
       (taken) => this.#decide(asked, kind, quotas, taken),
       (error: unknown) => {
-        if ((error as { code?: unknown } | null)?.code === STORE_AWAY)
+        if (STORE_AWAY.has((error as { code?: unknown } | null)?.code))
           return this.#countWithoutStore(asked, kind, quotas, attempt, id)
-        asked.place?.leave()
         throw error
       },
     )
@@ -233,7 +222,6 @@ export class RequestGuard implements Guard {
   #countWithoutStore(asked: Asked, kind: CallerKind, quotas: readonly Quota[], attempt: Attempt, id: string) {
     if (quotas.some(({ onStoreError }) => onStoreError === 'closed')) {
       attempt.undo()
-      asked.place?.leave()
       return this.#turnAway(asked, 'guard.refused', {
         code: 'SERVICE_UNAVAILABLE',
         retryAfterSeconds: STORE_AWAY_SECONDS,
@@ -342,7 +330,8 @@ class TakenWithoutStore implements Taken {
   }
 }
 
-const STORE_AWAY = 'REDIS_UNAVAILABLE'
+/** Also where it was closed: the last requests of a server that shuts down are still answered. */
+const STORE_AWAY: ReadonlySet<unknown> = new Set(['REDIS_UNAVAILABLE', 'CLOSED'])
 
 const ALWAYS: Refusable = { mayRefuse: () => true }
 

@@ -30,6 +30,7 @@ export interface Vitals {
 
 export function vitalsOfProcess(): Vitals {
   const loop = eventLoopDelay()
+  let started = false
   return {
     heap() {
       const { used_heap_size, heap_size_limit } = getHeapStatistics()
@@ -39,7 +40,13 @@ export function vitalsOfProcess(): Vitals {
       const memory = containerMemory()
       return memory && memory.used / memory.limit
     },
-    eventLoopP99Ms: () => loop.p99Ms(),
+    eventLoopP99Ms() {
+      const ms = loop.p99Ms()
+      // What was late while the program was being loaded says nothing about its load.
+      if (started) return ms
+      started = true
+      return 0
+    },
     stop: () => loop.stop(),
   }
 }
@@ -72,10 +79,10 @@ export class LoadShedding {
     this.#stop = every(clock, SAMPLE_EVERY_MS, () => this.#sample())
   }
 
-  /** The level for a request that is not counted yet, or (`counted`) for one that is: nobody is in their own way. */
-  level(counted = false): LoadLevel {
+  /** The level for a request that is not counted yet. */
+  level(): LoadLevel {
     if (this.#most === Number.POSITIVE_INFINITY) return this.#sampled
-    const byRequests = inFlightLevel(counted ? this.#inFlight - 1 : this.#inFlight, this.#most)
+    const byRequests = inFlightLevel(this.#inFlight, this.#most)
     return byRequests > this.#sampled ? byRequests : this.#sampled
   }
 
