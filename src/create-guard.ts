@@ -208,14 +208,21 @@ function openStore(
 function identifyBy(holdfast: Holdfast): Identify {
   return async (request) => {
     try {
-      const asked = { headers: new HeadersOf(request), method: request.method, url: request.path }
+      const asked = { headers: new HeadersOf(request), method: request.method, url: urlOf(request) }
       const { user } = await holdfast.requireAuth(asked, { guilds: false })
       return { userId: user.id }
     } catch (error) {
-      if (error instanceof AuthError) return undefined
+      // That somebody is not signed in is no trouble to tell of.
+      if (error instanceof AuthError && error.code === 'UNAUTHENTICATED') return undefined
       throw error
     }
   }
+}
+
+/** Whole, as a resolver's `new URL(request.url)` needs it. */
+function urlOf(request: GuardRequest): string {
+  const { path } = request
+  return path.startsWith('/') ? `http://${request.header('host') ?? 'localhost'}${path}` : path
 }
 
 /** A request's headers as session resolvers read them: by name. */

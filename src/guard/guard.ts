@@ -1,6 +1,6 @@
 import type { Clock, Milliseconds } from '../clock.ts'
 import { abandonable, withDeadline } from '../deadline.ts'
-import { ConfigError, HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors.ts'
 import type { Events, Logger } from '../events.ts'
 import { fingerprint, type Names } from '../key-ring.ts'
 import { clientBucket, type Network } from './client-address.ts'
@@ -63,6 +63,7 @@ interface Arrival {
 
 /** A session resolver that takes longer is not waited for: the request counts for its address. */
 const IDENTIFY_TIMEOUT_MS: Milliseconds = 5_000
+const MOST_FAILURES_TOLD = 20
 /** Said while the store of a limit that is `closed` cannot be asked. */
 const STORE_AWAY_SECONDS = 5
 const SHORTEST_SHED_SECONDS = 2
@@ -76,6 +77,8 @@ export class RequestGuard implements Guard {
   readonly #arrivals = new WeakMap<GuardRequest, Arrival>()
   #anyArrived = false
   #warned = false
+  /** What went wrong with identifying, as far as it was told. */
+  readonly #failures = new Set<string>()
   /** What a quota is in this process alone, while the store is away. */
   readonly #shares = new Map<Quota, Quota>()
   #closing: Promise<void> | undefined
@@ -163,9 +166,13 @@ export class RequestGuard implements Guard {
         (signal) => abandonable(async () => identify(request), signal),
       )
     } catch (error) {
-      if (error instanceof ConfigError) throw error
-      // Whoever cannot be identified is a stranger: that is the smaller allowance, never none.
-      this.#needs.logger?.warn({ error: nameOf(error) }, 'identify failed; the request counts for its address')
+      // Whoever cannot be identified is a stranger: that is the smaller allowance, never none. Said once for each kind
+      // of trouble, because any client can cause it with a header.
+      const name = nameOf(error)
+      if (!this.#failures.has(name) && this.#failures.size < MOST_FAILURES_TOLD) {
+        this.#failures.add(name)
+        this.#needs.logger?.warn({ error: name }, 'identify failed; such requests count for their address')
+      }
       return undefined
     }
   }
