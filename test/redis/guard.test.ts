@@ -1,3 +1,8 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { createGuard, createHoldfast, type GuardDecision, type GuardOptions } from 'holdfast'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { ask, header } from '../guard/asking.ts'
@@ -87,5 +92,43 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
     const guard = createGuard({ redis: 'redis://127.0.0.1:1', secret, shedding: false, rules: { '/a': '1/day' } })
     expect([await check(guard, '/a'), await check(guard, '/a')]).toEqual([200, 429])
     await guard.close()
+  })
+
+  test('touches one slot: a node of a Cluster runs its scripts', async () => {
+    const file = join(mkdtempSync(join(tmpdir(), 'holdfast-cluster-')), 'nodes.conf')
+    const node = await startRedisServer([
+      ...['--cluster-enabled', 'yes', '--cluster-config-file', file, '--cluster-announce-ip', '127.0.0.1'],
+    ])
+    try {
+      // A cluster of one, which refuses a script with keys of two slots as one of three does.
+      const socket = connect(node.port, '127.0.0.1')
+      const tell = async (command: string) => {
+        socket.write(`${command}\r\n`)
+        return String((await once(socket, 'data'))[0])
+      }
+      expect(await tell('CLUSTER ADDSLOTSRANGE 0 16383')).toBe('+OK\r\n')
+      await expect.poll(() => tell('CLUSTER INFO'), { timeout: 10_000 }).toContain('cluster_state:ok')
+      socket.destroy()
+      const states: unknown[] = []
+      const guard = createGuard({
+        redis: { cluster: [node.url] },
+        secret,
+        shedding: false,
+        rules: { '/cluster': ['2/day', '9/month', '5/hour'] },
+        on: (event) => states.push(event),
+      })
+      await expect.poll(() => check(guard, '/cluster', 'somebody else'), { timeout: 10_000 }).toBe(429)
+      const decision = await guard.check(ask('POST', '/cluster', { userId: 'u' }))
+      if (decision.action !== 'pass') throw new Error('refused')
+      await decision.settle(409)
+      expect([await check(guard, '/cluster'), await check(guard, '/cluster'), await check(guard, '/cluster')]).toEqual([
+        200, 200, 429,
+      ])
+      expect(states).not.toContainEqual(expect.objectContaining({ type: 'breaker', state: 'open' }))
+      await guard.close()
+    } finally {
+      await node.stop()
+      rmSync(dirname(file), { recursive: true })
+    }
   })
 })
