@@ -198,7 +198,7 @@ function openStore(
   const ring = new KeyRing(config.secrets)
   const prefix = keyPrefix({ ...config, config: config.redis })
   const connection = new RedisConnection({ ...shared, config: config.redis, prefix, random: config.random })
-  const naming = new Naming(connection, ring, new News(connection, ring, config.random), shared.logger)
+  const naming = new Naming(connection, ring, new News(connection, ring), shared.logger)
   connection.house(naming)
   connection.start()
   return { store: new GuardCounters(connection, naming, shared.clock), close: () => connection.close() }

@@ -29,7 +29,7 @@ export function openCounters(options: {
   )!
   const { prefix } = options
   const connection = new RedisConnection({ config, prefix, clock, random: Math.random, events: new Events(clock) })
-  const naming = new Naming(connection, ring, new News(connection, ring, Math.random), undefined)
+  const naming = new Naming(connection, ring, new News(connection, ring), undefined)
   connection.house(naming)
   connection.start()
   return { connection, naming, counters: new GuardCounters(connection, naming, clock, longestTakeMs) }
