@@ -1,3 +1,5 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
 /** A length of time or a point on a clock, in milliseconds. */
 export type Milliseconds = number
 
@@ -87,6 +89,48 @@ export function alarm(clock: Clock, ms: Milliseconds, ring: () => void): () => v
 export function afterInput(then: () => void): void {
   // Twice: an answer longer than one read is read in the turn after.
   setImmediate(() => setImmediate(then))
+}
+
+/**
+ * Calls `tick` every `ms` until the returned function is called. Unlike an alarm it keeps no process alive: for looking
+ * at things that matter only while something else runs.
+ */
+export function every(clock: Clock, ms: Milliseconds, tick: () => void): () => void {
+  const controller = new AbortController()
+  const again = (): void => {
+    sleepIdly(clock, ms, controller.signal).then(
+      () => {
+        tick()
+        again()
+      },
+      () => {},
+    )
+  }
+  again()
+  return () => controller.abort(CANCELLED)
+}
+
+/** How often the event loop is looked at. */
+const LOOP_RESOLUTION_MS: Milliseconds = 10
+
+/** How late the event loop runs what is due. It runs until `stop()`, and keeps no process alive. */
+export function eventLoopDelay(): {
+  /** The 99th percentile since it was last asked. */ p99Ms(): Milliseconds
+  stop(): void
+} {
+  const histogram = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS })
+  histogram.enable()
+  return {
+    p99Ms() {
+      // What is measured is the time between two looks, so a loop that is never late shows the resolution.
+      const ms = histogram.count === 0 ? 0 : Math.max(0, histogram.percentile(99) / 1e6 - LOOP_RESOLUTION_MS)
+      histogram.reset()
+      return ms
+    },
+    stop() {
+      histogram.disable()
+    },
+  }
 }
 
 /**

@@ -173,6 +173,41 @@ export const NUMBERS = {
   'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
 } as const satisfies Record<string, NumberSetting>
 
+/** The guard's default rule, which options give in another way: as the rule for `*`. */
+export const RATE_LIMIT_NUMBERS = {
+  windowMs: {
+    variable: 'RATE_LIMIT_WINDOW',
+    unitName: 'milliseconds',
+    min: 1,
+    max: YEAR,
+    fallback: 15 * MINUTE,
+  },
+  max: {
+    variable: 'RATE_LIMIT_MAX',
+    unitName: 'requests a window',
+    min: 1,
+    max: 1_000_000_000,
+    whole: true,
+    fallback: 100,
+  },
+  maxAuth: {
+    variable: 'RATE_LIMIT_MAX_AUTH',
+    unitName: 'requests a window, signed in',
+    min: 1,
+    max: 1_000_000_000,
+    whole: true,
+    fallback: 300,
+  },
+  maxAnon: {
+    variable: 'RATE_LIMIT_MAX_ANON',
+    unitName: 'requests a window, anonymous',
+    min: 1,
+    max: 1_000_000_000,
+    whole: true,
+    fallback: 0,
+  },
+} as const satisfies Record<string, NumberSetting>
+
 /** A text among the settings. A `secret` value is never shown, not even in the error that refuses it. */
 interface TextSetting {
   readonly variable: string
@@ -233,6 +268,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
   // Read by nobody yet, and still no place for a value that cannot be one.
   text('discord.clientSecret')
   text('discord.publicKey')
+  readRateLimit(environment)
   const publicUrl = text('publicUrl')
   const redis = readRedis(options.redis, environment)
   const database = readDatabase(options.database, environment)
@@ -264,6 +300,22 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     clock: options.clock ?? systemClock,
     random: functionOr('random', options.random) ?? Math.random,
   }
+}
+
+/** The guard's default rule: at most so many requests a window. */
+export interface DefaultRateLimit {
+  readonly windowMs: Milliseconds
+  /** For callers whom nobody has identified. */
+  readonly anon: number
+  /** For users and sessions. */
+  readonly auth: number
+}
+
+/** Checks the RATE_LIMIT_* variables. Throws ConfigError. */
+export function readRateLimit(environment: Environment = process.env): DefaultRateLimit {
+  const number = (setting: NumberSetting) => readSetting(setting, environment)
+  const { windowMs, max, maxAuth, maxAnon } = RATE_LIMIT_NUMBERS
+  return { windowMs: number(windowMs), anon: number(maxAnon) || number(max), auth: number(maxAuth) }
 }
 
 /** Checks option `redis` or REDIS_URL; undefined where neither is given. Throws ConfigError; never shows a URL, which may hold a password. */
@@ -374,12 +426,17 @@ function given(options: HoldfastOptions, name: string): unknown {
 
 function readNumber(name: keyof typeof NUMBERS, option: unknown, environment: Environment): number {
   const setting: NumberSetting = NUMBERS[name]
-  const { variable, unit = 1, min, max, whole = false, fallback } = setting
+  const { min, max, whole = false } = setting
   if (option !== undefined) {
     if (typeof option !== 'number' || !(option >= min && option <= max) || (whole && !Number.isInteger(option)))
       throw refused(name, option, `${whole ? 'a whole number' : 'a number'} from ${min} to ${max}`, false)
     return option
   }
+  return readSetting(setting, environment)
+}
+
+function readSetting(setting: NumberSetting, environment: Environment): number {
+  const { variable, unit = 1, min, max, whole = false, fallback } = setting
   const text = variable === undefined ? undefined : environment[variable]
   if (variable === undefined || text === undefined) return fallback
   const value = /^\d+(\.\d+)?$/.test(text.trim()) ? Number(text) * unit : Number.NaN

@@ -1,6 +1,7 @@
 import type { BreakerState } from './breaker.ts'
 import type { Clock, Milliseconds } from './clock.ts'
 import type { RateLimitScope } from './errors.ts'
+import type { RequestClass } from './request-class.ts'
 
 /** Everything that can be observed; `docs/reference/events.md` is made from this union. `route` carries no ids, query or tokens. */
 export type HoldfastEvent = { /** Wall clock, epoch milliseconds. */ readonly at: Milliseconds } & HoldfastHappening
@@ -41,6 +42,17 @@ export type HoldfastHappening =
   | { readonly type: 'redis.failed'; readonly operation: string; readonly code: string }
   /** A quota gave calls to an owner, or had not enough left. `owner` is a name under the secret (HMAC), not the owner itself; `remaining` is what is left of the window, or of what this process leased of it. */
   | { readonly type: 'quota.taken' | 'quota.refused'; readonly owner: string; readonly remaining: number }
+  /** The guard turned a request away, for a spent limit or (`guard.shed`) under load. `path` is the pattern of the rule, or the path with `:id` for what could be one; `retryAfter` is in seconds; `ipBucket` is the address under a secret and the day. Handled: nothing is broken. */
+  | {
+      readonly type: 'guard.refused' | 'guard.shed'
+      readonly path: string
+      readonly requestClass: RequestClass
+      readonly retryAfter: number
+      readonly ipBucket: string
+      readonly handled: true
+    }
+  /** A request's places in its limits were given back. */
+  | { readonly type: 'guard.refunded'; readonly path: string; readonly limits: readonly string[] }
   /** A breaker changed its state. */
   | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
 

@@ -1,12 +1,13 @@
 import type { Clock } from './clock.ts'
 import type { DatabaseConfig } from './config.ts'
 import { ConfigError } from './errors.ts'
-import type { Events } from './events.ts'
+import type { Events, Logger } from './events.ts'
 
-/** What an instance shares with what is made beside it: a quota, a vault. */
+/** What an instance shares with what is made beside it: a guard, a quota, a vault. */
 export interface InstanceParts {
   readonly clock: Clock
   readonly events: Events
+  readonly logger: Logger | undefined
   /** The newest first; empty where the instance has none. */
   readonly secrets: readonly string[]
   readonly database: DatabaseConfig | undefined

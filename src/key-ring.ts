@@ -27,7 +27,7 @@ export function uniqueToken(): string {
     .padStart(8, '0')
 }
 
-/** An id that nobody can guess and no two rows share: 128 random bits, base64url. */
+/** An id that nobody can guess and no two things share: 128 random bits, base64url. */
 export function randomId(): string {
   return randomBytes(16).toString('base64url')
 }

@@ -42,11 +42,19 @@ export interface Refusal {
  */
 export function writeRefusal(
   code: RefusalCode,
-  details: { readonly retryAfterMs?: Milliseconds | undefined; readonly now: Milliseconds; readonly asPage: boolean },
+  details: {
+    readonly retryAfterMs?: Milliseconds | undefined
+    /** The same, where it is whole seconds already, and however long: a month's limit may say 31 days. */
+    readonly retryAfterSeconds?: number
+    readonly now: Milliseconds
+    readonly asPage: boolean
+  },
 ): Refusal {
   const status = REFUSAL_STATUS[code]
   const message = REFUSAL_MESSAGES[code]
-  const seconds = details.retryAfterMs === undefined ? undefined : retryAfterSeconds(details.retryAfterMs)
+  const seconds =
+    details.retryAfterSeconds ??
+    (details.retryAfterMs === undefined ? undefined : retryAfterSeconds(details.retryAfterMs))
   const retryAt = seconds === undefined ? undefined : new Date(details.now + seconds * 1000)
   const headers: Array<[string, string]> = [
     ['content-type', details.asPage ? 'text/html; charset=utf-8' : 'application/json; charset=utf-8'],
@@ -74,11 +82,24 @@ export function wantsPage(method: string, header: (name: string) => string | nul
   return /\btext\/html\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))/i.test(header('accept') ?? '')
 }
 
+const DAY_SECONDS = 24 * 60 * 60
+
+/** Colours come from the browser, so that light and dark are the reader's; the page needs nothing else and no script. */
+const STYLE =
+  'body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem}h1{font-size:1.6rem;line-height:1.2}a{color:LinkText}'
+
 function page(title: string, message: string, seconds: number | undefined, retryAt: Date | undefined): string {
   const reload =
     seconds !== undefined && seconds <= LONGEST_RELOAD_SECONDS ? `<meta http-equiv="refresh" content="${seconds}">` : ''
-  const when = retryAt
-    ? `<p>Try again after <time datetime="${retryAt.toISOString()}">${retryAt.toISOString().slice(11, 19)} UTC</time>.</p>`
-    : ''
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">${reload}<title>${title}</title><style>body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem}</style></head><body><main><h1>${title}</h1><p>${message}</p>${when}</main></body></html>`
+  const when =
+    retryAt && seconds !== undefined
+      ? `<p>Try again after <time datetime="${retryAt.toISOString()}">${timeInWords(retryAt, seconds)}</time>${reload && '; this page then reloads by itself'}.</p><p><a href="">Try again</a></p>`
+      : ''
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><meta name="robots" content="noindex">${reload}<title>${title}</title><style>${STYLE}</style></head><body><main><h1>${title}</h1><p>${message}</p>${when}</main></body></html>`
+}
+
+/** `17:05:09 UTC`, with the day before it where that is not clear. */
+function timeInWords(at: Date, seconds: number): string {
+  const time = `${at.toISOString().slice(11, 19)} UTC`
+  return seconds < DAY_SECONDS ? time : `${at.toUTCString().slice(0, 16)}, ${time}`
 }

@@ -17,10 +17,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   browser: ['hall', 'browser'],
   quota: ['hall', 'quota'],
   redis: ['hall', 'redis'],
+  guard: ['hall', 'guard'],
   database: ['hall', 'database'],
-  'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
   'holdfast.ts': ['hall', 'discord', 'cache', 'auth', 'redis'],
-  'index.ts': ['hall', 'discord', 'cache', 'auth', 'quota', 'holdfast.ts', 'quotas.ts'],
+  // What stands beside the line, joined to it.
+  'create-guard.ts': ['hall', 'guard', 'redis', 'auth', 'holdfast.ts'],
+  'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
+  'index.ts': ['hall', 'discord', 'cache', 'auth', 'guard', 'quota', 'holdfast.ts', 'create-guard.ts', 'quotas.ts'],
+  // Translate, and decide nothing.
+  frameworks: ['hall', 'frameworks', 'auth', 'guard', 'holdfast.ts', 'create-guard.ts'],
   // The referee does not borrow the player's rule book.
   simulator: ['simulator', 'clock.ts'],
   // A user of the package like any other: its doors only.
@@ -29,7 +34,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** The interfaces of other rooms that a room implements: it imports their types and nothing else. */
 const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
-  redis: ['cache/shared-tier.ts', 'discord/fleet.ts', 'quota/owner-pool.ts', 'quota/pool-store.ts'],
+  redis: [
+    'cache/shared-tier.ts',
+    'discord/fleet.ts',
+    'guard/counters.ts',
+    'guard/rules.ts',
+    'quota/owner-pool.ts',
+    'quota/pool-store.ts',
+  ],
   database: ['quota/key-store.ts'],
 }
 

@@ -1,6 +1,6 @@
 // Writes the reference pages from the source: npm run docs. A test fails where a page is not what this writes.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { NUMBERS, TEXTS } from '../../src/config.ts'
+import { NUMBERS, RATE_LIMIT_NUMBERS, TEXTS } from '../../src/config.ts'
 import { ERROR_CODES } from '../../src/error-codes.ts'
 import { REDIS_CHANNELS, REDIS_KEYS } from '../../src/redis/keys.ts'
 
@@ -11,10 +11,16 @@ function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>):
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
 }
 
+/** Defaults that are not a number. */
+const PRESETS: Readonly<Record<string, string>> = {
+  'cache.maxBytes': 'a quarter of the heap limit',
+  maxAnon: '`RATE_LIMIT_MAX`',
+}
+
 function configuration(): string {
   const plural = (value: number, unitName: string) =>
     `${value.toLocaleString('en-US').replaceAll(',', ' ')} ${unitName}`
-  const numbers = Object.entries(NUMBERS).map(([option, setting]) => {
+  const numbers = Object.entries({ ...NUMBERS, ...RATE_LIMIT_NUMBERS }).map(([option, setting]) => {
     const {
       variable,
       unit = 1,
@@ -30,10 +36,10 @@ function configuration(): string {
       max: number
       fallback: number
     }
-    const preset = option === 'cache.maxBytes' ? 'a quarter of the heap limit' : plural(fallback / unit, unitName)
+    const preset = PRESETS[option] ?? plural(fallback / unit, unitName)
     return [
       variable ? `\`${variable}\`` : '–',
-      `\`${option}\``,
+      option in RATE_LIMIT_NUMBERS ? '–' : `\`${option}\``,
       preset,
       `${plural(min / unit, '').trim()} to ${plural(max / unit, '').trim()}`,
       option.endsWith('Ms') && unit !== 1 ? `${unitName}; the option is in milliseconds` : unitName,

@@ -19,6 +19,11 @@ export const REDIS_KEYS = {
   ],
   lease: ['{<user>}:lease:<label>:<key>', 'which process is loading the value, or that it failed', '2 s, renewed'],
   notices: ['{discord}:notices', '429s, bans and dead tokens, sealed, for processes that come later', 'until they end'],
+  guardCounts: [
+    '{<caller>}:guard:counts',
+    "a user's, session's or address's counters: when each window began, how many are charged and were admitted",
+    'the longest window',
+  ],
   invalidRequests: ['{discord}:invalid-requests', 'how many invalid requests were sent, by 10 s', '10 min'],
   pool: ['{<owner>}:pool', "an owner's window: calls given out, when it ends, what answers told", 'two windows'],
   poolLimit: ['{<owner>}:pool-limit', 'a limit that was set while running', 'until it is set back'],

@@ -51,11 +51,12 @@ export function openRedisNames(options: {
   readonly clock: Clock
   readonly random: () => number
   readonly events: Events
+  readonly logger?: Logger | undefined
 }): Pick<RedisRoom, 'connection' | 'naming'> {
   const ring = new KeyRing(options.secrets)
   const prefix = keyPrefix({ config: options.config, clientId: undefined, baseUrl: new URL(DISCORD_API) })
   const connection = new RedisConnection({ ...options, prefix })
-  const naming = new Naming(connection, ring, new News(connection, ring), undefined)
+  const naming = new Naming(connection, ring, new News(connection, ring), options.logger)
   connection.house(naming)
   return { connection, naming }
 }

@@ -12,6 +12,7 @@ const DOCUMENTS = [
   'docs/guides/testing.md',
   'docs/guides/outages.md',
   'docs/guides/quotas.md',
+  'docs/guides/rate-limits.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)

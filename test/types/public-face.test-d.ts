@@ -11,6 +11,8 @@ import {
   type Clock,
   ConfigError,
   cacheUserScopedGraceful,
+  classify,
+  createGuard,
   createHoldfast,
   createKeyVault,
   createOwnerQuota,
@@ -19,6 +21,9 @@ import {
   DiscordUnavailableError,
   defaultHoldfast,
   discordFetch,
+  type Guard,
+  type GuardDecision,
+  type GuardRequest,
   type GuildMembership,
   type GuildMemberships,
   getCurrentUser,
@@ -27,6 +32,7 @@ import {
   HoldfastError,
   type HoldfastEvent,
   type HoldfastOptions,
+  type RequestClass,
   requireAuth,
   type Session,
   type SessionResolver,
@@ -199,4 +205,38 @@ export async function quotas() {
   expectTypeOf(results).toEqualTypeOf<Array<BatchResult<number>>>()
   // @ts-expect-error a quota is needed
   await batch([1], { keys: [], send: async () => 1 })
+}
+
+export async function guard() {
+  const made: Guard = createGuard({
+    holdfast,
+    instances: 2,
+    rules: {
+      '/api/*': '60/minute',
+      'POST /api/chat': [
+        '10/month',
+        { name: 'chat', limit: 5, windowMs: 'month', anon: 1, auth: 5, onStoreError: 'closed' },
+      ],
+    },
+    publicPaths: ['/docs'],
+    trustProxy: ['10.0.0.0/8'],
+    refundOn: [409],
+    shedding: { heap: [0.9, 0.8], memory: [0.9, 0.8], eventLoopP99Ms: [200, 100], maxInFlight: 100 },
+    identify: async (asked) => (asked.header('x') === null ? undefined : { userId: '1' }),
+  })
+  const asked: GuardRequest = { method: 'GET', path: '/', header: () => null, remoteAddress: '127.0.0.1' }
+  const decision: GuardDecision = await made.check(asked)
+  if (decision.action === 'refuse') {
+    expectTypeOf(decision.status).toEqualTypeOf<429 | 503>()
+    expectTypeOf(decision.body).toEqualTypeOf<string>()
+  } else {
+    expectTypeOf(decision.limits[0]?.resetAt).toEqualTypeOf<Date | undefined>()
+    await decision.settle(409)
+    await decision.refund()
+  }
+  expectTypeOf(classify(asked)).toEqualTypeOf<RequestClass>()
+  // @ts-expect-error no such unit
+  createGuard({ rules: { '/': '1/week' } })
+  // @ts-expect-error who may be trusted is a list
+  createGuard({ trustProxy: true })
 }

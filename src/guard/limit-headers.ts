@@ -1,0 +1,108 @@
+import type { Milliseconds } from '../clock.ts'
+import type { CallerKind, Count } from './counters.ts'
+import type { Quota } from './rules.ts'
+
+/** One limit as a handler may see it. */
+export interface LimitState {
+  readonly name: string
+  /** Requests a window, for this caller. */
+  readonly limit: number
+  readonly remaining: number
+  /** How long the window is; this month's length for months. */
+  readonly windowMs: Milliseconds
+  readonly resetAt: Date
+}
+
+/** Which families of headers answers carry. */
+export interface HeaderChoice {
+  /** `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-11, lists of RFC 9651). */
+  readonly rateLimit: boolean
+  /** `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds), of the limit that is nearest to its end; and the same in words of older drafts within `RateLimit`. */
+  readonly xRateLimit: boolean
+}
+
+type Header = readonly [name: string, value: string]
+
+/** Headers that say where a caller stands. Both families and Retry-After are rounded the same way: up to whole seconds. */
+export function limitHeaders(
+  quotas: readonly Quota[],
+  counts: readonly Count[],
+  now: Milliseconds,
+  choice: HeaderChoice,
+): Header[] {
+  const headers: Header[] = []
+  if (quotas.length === 0) return headers
+  const nearest = binding(quotas, counts)
+  if (choice.rateLimit) {
+    const policies = quotas.map(
+      ({ name, limit }, index) => `"${name}";q=${limit};w=${seconds(counts[index]!.windowMs)}`,
+    )
+    const states = quotas.map((quota, index) => {
+      const count = counts[index]!
+      const [left, reset] = [remaining(quota, count), seconds(count.resetInMs)]
+      // Readers of older drafts (ratelimit-header-parser) find `RateLimit` before X-RateLimit, and look for these three
+      // words in it. To readers of the list they are parameters of an item that they do not know.
+      const older =
+        choice.xRateLimit && index === nearest ? `;limit=${quota.limit};remaining=${left};reset=${reset}` : ''
+      return `"${quota.name}";r=${left};t=${reset}${older}`
+    })
+    headers.push(['ratelimit-policy', policies.join(', ')], ['ratelimit', states.join(', ')])
+  }
+  if (choice.xRateLimit) {
+    const [quota, count] = [quotas[nearest]!, counts[nearest]!]
+    headers.push(
+      ['x-ratelimit-limit', String(quota.limit)],
+      ['x-ratelimit-remaining', String(remaining(quota, count))],
+      ['x-ratelimit-reset', String(Math.ceil((now + count.resetInMs) / 1000))],
+    )
+  }
+  return headers
+}
+
+/** What a refusal says on top: under what the caller was counted, and the window that is spent. */
+export function refusalHeaders(
+  quotas: readonly Quota[],
+  counts: readonly Count[],
+  kind: CallerKind,
+  choice: HeaderChoice,
+): Header[] {
+  if (!choice.xRateLimit || quotas.length === 0) return []
+  return [
+    ['x-ratelimit-scope', kind],
+    ['x-ratelimit-window', String(seconds(counts[binding(quotas, counts)]!.windowMs))],
+  ]
+}
+
+export function limitStates(quotas: readonly Quota[], counts: readonly Count[], now: Milliseconds): LimitState[] {
+  return quotas.map((quota, index) => {
+    const count = counts[index]!
+    return {
+      name: quota.name,
+      limit: quota.limit,
+      remaining: remaining(quota, count),
+      windowMs: count.windowMs,
+      resetAt: new Date(now + Math.max(0, count.resetInMs)),
+    }
+  })
+}
+
+function remaining({ limit }: Quota, { used }: Count): number {
+  return Math.max(0, limit - used)
+}
+
+/** The limit that will say no first: what refuses; then the least that is left; then the longest wait. */
+function binding(quotas: readonly Quota[], counts: readonly Count[]): number {
+  let found = 0
+  for (let index = 1; index < quotas.length; index++) {
+    const [here, there] = [counts[index]!, counts[found]!]
+    if (here.refuses !== there.refuses) {
+      if (here.refuses) found = index
+      continue
+    }
+    const difference = remaining(quotas[index]!, here) - remaining(quotas[found]!, there)
+    if (difference < 0 || (difference === 0 && here.resetInMs > there.resetInMs)) found = index
+  }
+  return found
+}
+
+const seconds = (ms: Milliseconds) => Math.max(1, Math.ceil(ms / 1000))
