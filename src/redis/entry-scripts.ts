@@ -16,14 +16,19 @@ const LAST = `local function last(key, ms)
 end
 `
 
-/** Keys: epoch, entry, lease. Arguments: token of a new epoch, how long it lasts, token of the lease, how long it lasts, how young (in microseconds) a value makes loading needless, or `take` to load in any case. */
+/**
+ * An epoch that begins here has no time: nothing was invalidated, so what processes hold from before it still stands. A
+ * Redis that lost its memory while Discord is down would otherwise take theirs along.
+ *
+ * Keys: epoch, entry, lease. Arguments: token of a new epoch, how long it lasts, token of the lease, how long it lasts, how young (in microseconds) a value makes loading needless, or `take` to load in any case.
+ */
 export const BEGIN = defineScript(
   'begin',
   `${NOW}${LAST}local epoch = redis.call('GET', KEYS[1])
 if epoch and #epoch == 25 and string.find(epoch, '^%d+%-%w+$') then
   last(KEYS[1], ARGV[2])
 else
-  epoch = stamp .. '-' .. ARGV[1]
+  epoch = '0000000000000000-' .. ARGV[1]
   redis.call('SET', KEYS[1], epoch, 'PX', ARGV[2])
 end
 if ARGV[5] ~= 'take' then
