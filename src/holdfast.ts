@@ -238,7 +238,8 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
   async load({ signal }: LoadContext): Promise<GuildMemberships> {
     this.asked = true
     const { userId: principal, accessToken } = this.#user
-    return membershipsFromDiscord(await this.#discord.getUserGuilds(accessToken, { principal, signal }))
+    // Not what is under way: it may have begun before an invalidation that this load comes after.
+    return membershipsFromDiscord(await this.#discord.getUserGuildsAnew(accessToken, { principal, signal }))
   }
 
   refusedForMs(): Milliseconds | undefined {
