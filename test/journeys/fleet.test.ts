@@ -236,6 +236,21 @@ describe.skipIf(!servers)('a fleet', () => {
     delete fleet.members[0]
   })
 
+  test('keeps what it holds when Redis comes back empty while Discord is down', async () => {
+    await using world = await open({ fleet: { processes: 2, options: { cache: { freshMs: 300 } } } })
+    const { discord, fleet, redis, user } = world
+    const [one, two] = fleet.members
+    expect(await one!.visit(user)).toMatchObject({ status: 200, stale: false })
+    await redis.kill()
+    discord.fault('server-error')
+    await redis.start()
+    for (const member of [one!, two!])
+      await until(async () => (await member.stats()).redis === 'up', 6 * SECOND, 'Redis is noticed')
+    // It holds nothing, and its attempt to load leaves its traces in Redis.
+    expect(await two!.visit(user)).toMatchObject({ status: 503 })
+    expect(await one!.visit(user)).toMatchObject({ status: 200, stale: true })
+  })
+
   test('starts without Redis, and shares once it is there', async () => {
     await using world = await open({ redis: 'down', fleet: { processes: 2 } })
     const { discord, fleet, redis, user } = world
