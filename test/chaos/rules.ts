@@ -152,7 +152,7 @@ function judgeList(answer: Answered, user: UserRecord, world: WorldRecord, times
   const findings: Finding[] = []
   for (const invalidation of user.invalidations) {
     if (newest >= invalidation.index) continue
-    const knownAt = knownSince(invalidation, answer.by, world, sentAt)
+    const knownAt = knownSince(invalidation, answer.by, world, answer)
     if (sentAt < knownAt) continue
     findings.push(
       `it was invalidated by process ${invalidation.by.name} (asked ${sentAt - invalidation.askedAt} ms before, known for ${sentAt - knownAt} ms)`,
@@ -164,19 +164,23 @@ function judgeList(answer: Answered, user: UserRecord, world: WorldRecord, times
   return findings
 }
 
+/** When somebody asked, and when they were answered. */
+type Asking = Pick<Answered, 'sentAt' | 'receivedAt'>
+
 /**
- * From when on a process must not answer somebody who asks at `sentAt` with anything older than an invalidation.
+ * From when on a process must not answer somebody with anything older than an invalidation.
  *
  * The process that was asked: as soon as it has said that it is done. Any other: `GRACE_MS` after it heard of it, which
  * it does while it is connected and awake; or, if it came back only later, from when it is connected, because whatever it
- * holds is looked up in Redis before it is used again. Looking needs a Redis that has not lost everything meanwhile.
+ * holds is looked up in Redis before it is used again. Looking needs a Redis that is still there when somebody asks, and
+ * has not lost everything meanwhile.
  *
  * An invalidation is said when it is asked for, if the process is connected all the while; else as soon as that process
  * is connected again, when it also repeats what Redis may have lost. If that process dies before, the invalidation is
  * lost to the others: two that are both away cannot tell anybody anything. And a Redis that is flushed takes with it what
  * those who were away have not seen yet, because nobody is told that it happened.
  */
-export function knownSince(invalidation: Invalidation, life: Life, world: WorldRecord, sentAt: number): number {
+export function knownSince(invalidation: Invalidation, life: Life, world: WorldRecord, asking: Asking): number {
   const { by, askedAt, doneAt } = invalidation
   if (life === by) return doneAt
   const said = [
@@ -187,11 +191,12 @@ export function knownSince(invalidation: Invalidation, life: Life, world: WorldR
   for (const saying of said) {
     // Its memory is empty, and nothing older than the invalidation is in Redis any more.
     if (life.startedAt >= saying.to) known = Math.min(known, life.startedAt)
-    const lost = world.emptied.some(({ from, to }) => from <= sentAt && to >= saying.to)
+    const lost = world.emptied.some(({ from, to }) => from <= asking.receivedAt && to >= saying.to)
     for (const { from, to } of life.connected) {
       const hears = from <= saying.from
       const awake = calmStretch(Math.max(from, saying.to), to, life.frozen)
-      if (awake === undefined || (!hears && lost)) continue
+      const looks = !lost && to >= asking.receivedAt
+      if (awake === undefined || !(hears || looks)) continue
       known = Math.min(known, awake + GRACE_MS)
       break
     }
@@ -266,10 +271,12 @@ function certainlyHeld(answer: Answered, user: UserRecord, world: WorldRecord, t
   const oldestMs = Math.min(answer.maxAgeMs ?? Number.POSITIVE_INFINITY, times.staleMs)
   for (const earlier of user.answers) {
     const { fetchedAt = 0 } = earlier
-    if (earlier.status !== 200 || earlier.receivedAt > sentAt || receivedAt - fetchedAt >= oldestMs - GRACE_MS) continue
+    if (earlier.status !== 200 || earlier.receivedAt > sentAt) continue
+    // One that was loaded without a lease gives way to another process's that is up to `LATELY_MS` older.
+    if (receivedAt - fetchedAt >= oldestMs - LATELY_MS - GRACE_MS) continue
     const begunAt = fetchedAt - LATELY_MS - times.loadTimeoutMs
     if (user.refusals.some(({ at, token }) => token && at >= begunAt)) continue
-    if (user.invalidations.some((invalidation) => mayForget(invalidation, by, world, begunAt, sentAt))) continue
+    if (user.invalidations.some((invalidation) => mayForget(invalidation, by, world, begunAt, answer))) continue
     if (earlier.by === by) return `this process answered a list of ${receivedAt - fetchedAt} ms ago before`
     // Whoever began to load before it could see Redis shares a load that knew nothing of it.
     const connectedFrom = sentAt - times.loadTimeoutMs - GRACE_MS
@@ -290,10 +297,10 @@ function mayForget(
   life: Life,
   world: WorldRecord,
   begunAt: number,
-  sentAt: number,
+  asking: Asking,
 ): boolean {
   const lastSaidAt = Math.min(
-    Math.max(invalidation.doneAt, knownSince(invalidation, life, world, sentAt)),
+    Math.max(invalidation.doneAt, knownSince(invalidation, life, world, asking)),
     invalidation.by.endedAt + GRACE_MS,
   )
   return lastSaidAt >= begunAt
