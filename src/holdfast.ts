@@ -213,6 +213,7 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
   readonly codec = membershipsCodec
   readonly freshMs: Milliseconds
   readonly staleMs: Milliseconds
+  readonly keepMs: Milliseconds
   readonly #discord: DiscordClient
   readonly #user: { readonly userId: string; readonly accessToken: string }
   declare readonly patienceMs?: Milliseconds
@@ -231,6 +232,8 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
     const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs
     this.freshMs = Math.min(times.freshMs, oldestMs)
     this.staleMs = Math.min(times.staleMs, oldestMs)
+    // That this one wants to know more recently is no reason to take it from the others.
+    this.keepMs = times.staleMs
     if (patienceMs !== undefined) this.patienceMs = patienceMs
     if (signal !== undefined) this.signal = signal
   }

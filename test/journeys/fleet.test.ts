@@ -132,6 +132,16 @@ describe.skipIf(!servers)('four processes with one Redis', () => {
     expect(calls().filter(({ status }) => status === 401)).toHaveLength(1)
   })
 
+  test('keeps for all what was loaded for somebody who accepts nothing older', async () => {
+    const { fleet } = world
+    const { user, calls } = newcomer()
+    expect(await fleet.members[0]!.visit(user, { maxAgeMs: 100 })).toMatchObject({ status: 200, source: 'load' })
+    await sleep(300)
+    for (const member of fleet.members.slice(1))
+      expect(await member.visit(user)).toMatchObject({ status: 200, source: 'redis' })
+    expect(calls()).toHaveLength(1)
+  })
+
   test('forgets a user in all processes: 50 ms later none answers the old list', async () => {
     const { discord, fleet } = world
     const { user, calls } = newcomer()
