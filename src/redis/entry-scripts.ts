@@ -57,7 +57,7 @@ export const RENEW = defineScript(
 return 0`,
 )
 
-/** Keys: epoch, entry, lease. Arguments: header, whose the lease must be, how late a write may come, how long the value lasts, the value with its header, how long the epoch must last, channel, message. */
+/** Keys: epoch, entry, lease. Arguments: header, whose the lease must be, how late a write may come, how long the value lasts, the value with its header, how long the epoch must last, channel, message. Without its epoch a value is not stored, but nothing says that it was invalidated either. */
 export const WRITE = defineScript(
   'write',
   `${NOW}${LAST}local begun = tonumber(string.sub(ARGV[1], 3, 18))

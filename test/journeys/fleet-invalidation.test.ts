@@ -76,4 +76,16 @@ describe.skipIf(!inject('redisServers'))('an invalidation', () => {
     await acknowledged
     expect((await get()).value).toBe('new')
   })
+
+  test('is not what a Redis that forgets everything during a load looks like: who loaded keeps the value', async () => {
+    await using world = await openTwo()
+    const { redis, one } = world
+    const get = (load: () => Promise<string>) => one.cache.get({ user: 'ann', key: 'list' }, { load })
+    await get(async () => {
+      await say(redis, 'FLUSHALL')
+      return 'loaded'
+    })
+    await sleep(50)
+    expect(await get(() => Promise.reject(new Error('Discord is down')))).toMatchObject({ value: 'loaded' })
+  })
 })
