@@ -31,7 +31,7 @@ holdfast.on((event) => {
   say({ kind: 'redis', up: event.state === 'closed', at: event.at })
 })
 
-await holdfast.ready()
+await holdfast.ready({ deadlineMs: Number(process.env.FLEET_READY_MS ?? 1_000) })
 
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => send(response, 500, { code: 'BUG', message: String(error?.stack) }))

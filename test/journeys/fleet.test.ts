@@ -64,6 +64,7 @@ describe.skipIf(!servers)('four processes with one Redis', () => {
   beforeAll(async () => {
     world = await open({
       simulator: { latencyMs: 20, users: 20, userGuildsLimit: { limit: 50, windowMs: 1000, kind: 'fixed' } },
+      fleet: { patienceWithRedisMs: 5_000 },
     })
   })
   afterAll(() => world[Symbol.asyncDispose]())
@@ -178,6 +179,7 @@ describe.skipIf(!servers)('a fleet', () => {
   test('is restarted one by one under traffic without a call to Discord and without an error', async () => {
     await using world = await open({
       simulator: { users: 1_000, userGuildsLimit: { limit: 50, windowMs: 1000, kind: 'fixed' } },
+      fleet: { patienceWithRedisMs: 5_000 },
     })
     const { users } = world.discord
     const { fleet } = world

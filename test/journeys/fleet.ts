@@ -215,6 +215,8 @@ export interface FleetOptions {
   readonly discord: Pick<Simulator, 'url' | 'clientId'>
   /** Undefined: without Redis. */
   readonly redisUrl?: string | undefined
+  /** For journeys that are not about Redis being away: how long it may take on a machine that is busy with other tests. */
+  readonly patienceWithRedisMs?: number
   /** Default 4. */
   readonly processes?: number
   /** As `createHoldfast` takes them, as far as JSON can carry them. */
@@ -231,12 +233,17 @@ export class Fleet {
   readonly #env: Readonly<Record<string, string>>
   #turn = 0
 
-  constructor({ discord, redisUrl, options = {}, env = {} }: FleetOptions) {
+  constructor({ discord, redisUrl, patienceWithRedisMs, options = {}, env = {} }: FleetOptions) {
+    const patient = redisUrl !== undefined && patienceWithRedisMs !== undefined
     this.#env = {
       DISCORD_API_BASE_URL: discord.url,
       DISCORD_CLIENT_ID: discord.clientId,
       ...(redisUrl && { REDIS_URL: redisUrl, HOLDFAST_SECRET: SECRET }),
-      FLEET_OPTIONS: JSON.stringify(options),
+      ...(patient && { FLEET_READY_MS: String(patienceWithRedisMs) }),
+      FLEET_OPTIONS: JSON.stringify({
+        ...options,
+        ...(patient && { redis: { url: redisUrl, readTimeoutMs: patienceWithRedisMs } }),
+      }),
       ...env,
     }
   }
