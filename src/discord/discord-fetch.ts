@@ -84,7 +84,7 @@ export class DiscordClient {
     options?: DiscordFetchOptions & { method?: 'GET' },
   ): Promise<KnownGet[Path]>
   fetch<T = unknown>(path: string, accessToken: string, options?: DiscordFetchOptions): Promise<T>
-  fetch(path: string, accessToken: string, options: DiscordFetchOptions = {}): Promise<unknown> {
+  async fetch(path: string, accessToken: string, options: DiscordFetchOptions = {}): Promise<unknown> {
     return this.#fetch(path, accessToken, options, true)
   }
 
