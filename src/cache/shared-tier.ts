@@ -32,8 +32,7 @@ export interface Ticket {
 
 /**
  * `load`: it is for this process to load. `newer`: another process has just done so, read again. `wait`: another process
- * is at it; ask again when it is done, or after `forMs`; what is there until then began at `heldSince`, or 0. `failed`:
- * another process failed, and nobody tries for `forMs`.
+ * is at it; ask again when it is done, or after `forMs`. `failed`: another process failed, and nobody tries for `forMs`.
  */
 export type Begun =
   | { readonly kind: 'load'; readonly ticket: Ticket }

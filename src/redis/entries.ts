@@ -66,8 +66,6 @@ export class Entries implements SharedTier, Resident {
   /** Invalidations that Redis has not confirmed. */
   readonly #waiting = new Map<string, Invalidation>()
   #everything = false
-  /** Redis while it comes back: what is invalidated meanwhile is said there, or nobody would say it. */
-  #returning: Redis | undefined
   readonly #repeated: LRUCache<string, { readonly invalidation: Invalidation; readonly at: Moment }>
   /** The longest that anything stored here lasts: what an epoch has to outlive. */
   #longestMs: Milliseconds
@@ -282,18 +280,10 @@ export class Entries implements SharedTier, Resident {
       this.#everything = true
       this.#waiting.clear()
     }
-    // While everything is being invalidated, that may be over before this is said.
-    if (!this.#everything || this.#returning) this.#waiting.set(name, invalidation)
+    if (!this.#everything) this.#waiting.set(name, invalidation)
     try {
-      if (!this.#connection.isUp && this.#returning) {
-        await this.#say(this.#returning, invalidation, 0)
-        return
-      }
       if (!this.#connection.isUp) await this.#connection.reach(this.#connection.readTimeoutMs)
-      const at = await this.#say(this.#connection, invalidation, 0)
-      // Until then the older value could be read, here as anywhere else, and was perhaps: so we hear of it as the others do.
-      if ('key' in invalidation) this.#listener?.invalidated(invalidation.key.id, at)
-      else this.#listener?.userInvalidated(invalidation.user, at)
+      await this.#say(this.#connection, invalidation, 0)
     } catch (error) {
       this.#unable(error, 'invalidate')
     }
@@ -332,7 +322,6 @@ export class Entries implements SharedTier, Resident {
     const name = nameOf(invalidation)
     if (this.#waiting.get(name) === invalidation) this.#waiting.delete(name)
     this.#repeated.set(name, { invalidation, at: Number(at) })
-    return Number(at)
   }
 
   /** While we were away, somebody else may have invalidated everything. */

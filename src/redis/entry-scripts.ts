@@ -64,7 +64,9 @@ export const WRITE = defineScript(
 if redis.call('GET', KEYS[3]) == ARGV[2] then redis.call('DEL', KEYS[3]) end
 redis.call('PUBLISH', ARGV[7], stamp .. ARGV[8])
 if now - begun > tonumber(ARGV[3]) then return 'late' end
-if redis.call('GET', KEYS[1]) ~= string.sub(ARGV[1], 20) then return 'invalidated' end
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then return 'forgotten' end
+if epoch ~= string.sub(ARGV[1], 20) then return 'invalidated' end
 local held = redis.call('GETRANGE', KEYS[2], 0, 43)
 local since = #held == 44 and tonumber(string.sub(held, 3, 18)) or 0
 -- An invalidation counts also where its clock was ahead of ours. By an hour no clock is: such a time was made up.
