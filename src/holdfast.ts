@@ -216,6 +216,7 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
   readonly codec = membershipsCodec
   readonly freshMs: Milliseconds
   readonly staleMs: Milliseconds
+  readonly keepMs: Milliseconds
   readonly #discord: DiscordClient
   readonly #user: { readonly userId: string; readonly accessToken: string }
   declare readonly patienceMs?: Milliseconds
@@ -234,6 +235,8 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
     const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs
     this.freshMs = Math.min(times.freshMs, oldestMs)
     this.staleMs = Math.min(times.staleMs, oldestMs)
+    // That this one wants to know more recently is no reason to take it from the others.
+    this.keepMs = times.staleMs
     if (patienceMs !== undefined) this.patienceMs = patienceMs
     if (signal !== undefined) this.signal = signal
   }
@@ -241,7 +244,8 @@ class GuildsRequest implements CacheOptions<GuildMemberships> {
   async load({ signal }: LoadContext): Promise<GuildMemberships> {
     this.asked = true
     const { userId: principal, accessToken } = this.#user
-    return membershipsFromDiscord(await this.#discord.getUserGuilds(accessToken, { principal, signal }))
+    // Not what is under way: it may have begun before an invalidation that this load comes after.
+    return membershipsFromDiscord(await this.#discord.getUserGuildsAnew(accessToken, { principal, signal }))
   }
 
   refusedForMs(): Milliseconds | undefined {

@@ -9,6 +9,8 @@ export interface CacheOptions<T> {
   freshMs?: Milliseconds
   /** How old a value may be when it cannot be loaded anew; also counted from its fetch. Default 24 h. */
   staleMs?: Milliseconds
+  /** How long a loaded value is kept for callers who accept older ones than this one does. Default `staleMs`. */
+  keepMs?: Milliseconds
   /** How long the caller that starts the refresh of a stale value waits for it. Default 500. */
   patienceMs?: Milliseconds
   /** Ends this caller's wait. The load goes on for the others, and for the cache. */
@@ -29,8 +31,13 @@ export interface LoadContext<T = unknown> {
 }
 
 /** Refuses times that are none, with HoldfastError INVALID_OPTION. */
-export function checkTimes(options: { freshMs?: unknown; staleMs?: unknown; patienceMs?: unknown }): void {
-  for (const name of ['freshMs', 'staleMs', 'patienceMs'] as const) {
+export function checkTimes(options: {
+  freshMs?: unknown
+  staleMs?: unknown
+  keepMs?: unknown
+  patienceMs?: unknown
+}): void {
+  for (const name of ['freshMs', 'staleMs', 'keepMs', 'patienceMs'] as const) {
     const ms = options[name]
     if (ms !== undefined && !(typeof ms === 'number' && ms >= 0))
       throw new HoldfastError('INVALID_OPTION', `cache: option ${name} must be milliseconds, not negative`)

@@ -359,7 +359,7 @@ export class GracefulCache {
       key: asSharedKey(key, id, options.codec?.version),
       // Not the value that is due for a refresh itself.
       freshMs: (options.freshMs ?? this.#freshMs) * EAGER_SHARE,
-      staleMs: options.staleMs ?? this.#options.staleMs,
+      staleMs: options.keepMs ?? options.staleMs ?? this.#options.staleMs,
       heldSince: held?.begunAt ?? 0,
       clock: this.#clock,
       signal,
@@ -443,7 +443,7 @@ export class GracefulCache {
   #entry<T>(
     key: CacheKey,
     value: T,
-    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'codec'>,
+    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'keepMs' | 'codec'>,
     begunAt: Moment,
     life: number,
   ): { entry: Entry; text: () => string } {
@@ -463,7 +463,7 @@ export class GracefulCache {
     value: T,
     found: { readonly bytes: number; readonly ageMs: Milliseconds; readonly begunAt: Moment },
     life: number,
-    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs'>,
+    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'keepMs'>,
   ): Entry {
     return this.#aged(key, value, found.bytes, found.ageMs, found.begunAt, life, options)
   }
@@ -475,7 +475,7 @@ export class GracefulCache {
     ageMs: Milliseconds,
     begunAt: Moment,
     life: number,
-    options: { readonly freshMs?: Milliseconds; readonly staleMs?: Milliseconds },
+    options: { readonly freshMs?: Milliseconds; readonly staleMs?: Milliseconds; readonly keepMs?: Milliseconds },
   ): Entry {
     const now = this.#clock.monotonic()
     return {
@@ -484,7 +484,7 @@ export class GracefulCache {
       fetchedAtMs: now - ageMs,
       fetchedAt: new Date(this.#clock.now() - ageMs),
       freshMs: options.freshMs ?? this.#freshMs,
-      staleMs: options.staleMs ?? this.#options.staleMs,
+      staleMs: options.keepMs ?? options.staleMs ?? this.#options.staleMs,
       user: typeof key === 'string' ? undefined : key.user,
       usedAtMs: now,
       begunAt,

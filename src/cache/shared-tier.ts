@@ -70,7 +70,7 @@ export interface SharedTier {
   /** Keeps the lease while loading, if called every `renewEveryMs`. */
   renew(key: SharedKey, ticket: Ticket): Promise<void>
   readonly renewEveryMs: Milliseconds
-  /** Stores what was loaded, and ends the lease. False where it was invalidated, or something newer was there. */
+  /** Stores what was loaded, and ends the lease. False where it was invalidated, or something newer was there; undefined where nobody can tell. */
   write(key: SharedKey, ticket: Ticket, text: string, staleMs: Milliseconds): Promise<boolean | undefined>
   /** Ends the lease without a value; the others do not try for `failedForMs`. */
   giveUp(key: SharedKey, ticket: Ticket, failedForMs: Milliseconds): Promise<void>

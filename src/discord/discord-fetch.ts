@@ -85,12 +85,22 @@ export class DiscordClient {
   ): Promise<KnownGet[Path]>
   fetch<T = unknown>(path: string, accessToken: string, options?: DiscordFetchOptions): Promise<T>
   async fetch(path: string, accessToken: string, options: DiscordFetchOptions = {}): Promise<unknown> {
+    return this.#fetch(path, accessToken, options, true)
+  }
+
+  /** `GET /users/@me/guilds` as `getUserGuilds`, for who must not be given an answer to an earlier question: it is always sent. */
+  getUserGuildsAnew(accessToken: string, options: DiscordFetchOptions): Promise<RESTAPIPartialCurrentUserGuild[]> {
+    const guilds = this.#fetch('/users/@me/guilds', accessToken, { ...options, method: 'GET' }, false)
+    return guilds as Promise<RESTAPIPartialCurrentUserGuild[]>
+  }
+
+  async #fetch(path: string, accessToken: string, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
     const call = toCall(path, accessToken, options)
     const rules = toRules(options, this.#options)
     const { signal, deadlineMs } = options
     if (signal?.aborted) throw signal.reason
     if (this.#closing.signal.aborted) throw closedError()
-    if (call.method !== 'GET') {
+    if (call.method !== 'GET' || !joins) {
       const progress = { attempts: 0 }
       return this.#within(options, call, progress, (signal) => this.#run(call, rules, progress, signal))
     }

@@ -208,7 +208,8 @@ export class Entries implements SharedTier, Resident {
         this.#news.channel,
         this.#news.sealed(['done', key.id]),
       ]
-      return (await this.#connection.run(WRITE, [place.epoch, place.entry, place.lease], args)) === 'written'
+      const reply = await this.#connection.run(WRITE, [place.epoch, place.entry, place.lease], args)
+      return reply === 'forgotten' ? undefined : reply === 'written'
     } catch (error) {
       return this.#unable(error, 'write')
     }

@@ -33,7 +33,7 @@ export function parse(bytes: Buffer): EntryHeader | undefined {
   return { kind: match[1] === 'v' ? 'held' : 'gone', begunAt: Number(match[2]), epoch: match[3]!, text }
 }
 
-/** When an epoch began; loads from before it were invalidated. Something else under its key is as good as none. */
+/** When an epoch began, if with an invalidation: loads from before it do not stand. Else 0, also for what is no epoch. */
 export function epochBegan(epoch: string): number {
   return /^\d{16}-/.test(epoch) ? Number(epoch.slice(0, TIME_DIGITS)) : 0
 }

@@ -16,14 +16,19 @@ const LAST = `local function last(key, ms)
 end
 `
 
-/** Keys: epoch, entry, lease. Arguments: token of a new epoch, how long it lasts, token of the lease, how long it lasts, how young (in microseconds) a value makes loading needless, or `take` to load in any case. */
+/**
+ * An epoch that begins here has no time: nothing was invalidated, so what processes hold from before it still stands. A
+ * Redis that lost its memory while Discord is down would otherwise take theirs along.
+ *
+ * Keys: epoch, entry, lease. Arguments: token of a new epoch, how long it lasts, token of the lease, how long it lasts, how young (in microseconds) a value makes loading needless, or `take` to load in any case.
+ */
 export const BEGIN = defineScript(
   'begin',
   `${NOW}${LAST}local epoch = redis.call('GET', KEYS[1])
 if epoch and #epoch == 25 and string.find(epoch, '^%d+%-%w+$') then
   last(KEYS[1], ARGV[2])
 else
-  epoch = stamp .. '-' .. ARGV[1]
+  epoch = '0000000000000000-' .. ARGV[1]
   redis.call('SET', KEYS[1], epoch, 'PX', ARGV[2])
 end
 if ARGV[5] ~= 'take' then
@@ -52,14 +57,16 @@ export const RENEW = defineScript(
 return 0`,
 )
 
-/** Keys: epoch, entry, lease. Arguments: header, whose the lease must be, how late a write may come, how long the value lasts, the value with its header, how long the epoch must last, channel, message. */
+/** Keys: epoch, entry, lease. Arguments: header, whose the lease must be, how late a write may come, how long the value lasts, the value with its header, how long the epoch must last, channel, message. Without its epoch a value is not stored, but nothing says that it was invalidated either. */
 export const WRITE = defineScript(
   'write',
   `${NOW}${LAST}local begun = tonumber(string.sub(ARGV[1], 3, 18))
 if redis.call('GET', KEYS[3]) == ARGV[2] then redis.call('DEL', KEYS[3]) end
 redis.call('PUBLISH', ARGV[7], stamp .. ARGV[8])
 if now - begun > tonumber(ARGV[3]) then return 'late' end
-if redis.call('GET', KEYS[1]) ~= string.sub(ARGV[1], 20) then return 'invalidated' end
+local epoch = redis.call('GET', KEYS[1])
+if not epoch then return 'forgotten' end
+if epoch ~= string.sub(ARGV[1], 20) then return 'invalidated' end
 local held = redis.call('GETRANGE', KEYS[2], 0, 43)
 local since = #held == 44 and tonumber(string.sub(held, 3, 18)) or 0
 -- An invalidation counts also where its clock was ahead of ours. By an hour no clock is: such a time was made up.

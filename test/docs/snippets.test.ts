@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Simulator, startSimulator } from 'holdfast/simulator'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 
 // Every ts block of these documents is run as it stands, as a program of its own against the simulator and the built
 // package. What it exports is used as a reader would use it: GET and PATCH are asked, `server` is listened on.
@@ -13,6 +13,7 @@ const DOCUMENTS = [
   'docs/guides/outages.md',
   'docs/guides/quotas.md',
   'docs/guides/rate-limits.md',
+  'docs/guides/fleet.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
@@ -76,7 +77,9 @@ describe('every snippet of the documents', () => {
     writeFileSync(file, code)
     const [user] = discord.users
     const guild = user!.guilds.find((guild) => guild.owner) ?? user!.guilds[0]!
-    const { exitCode, output } = await run([file.href, user!.accessToken, guild.id], discord)
+    // Only where it is told of; without a Redis at hand this guide's snippets run without one too.
+    const redisUrl = name.startsWith('docs/guides/fleet.md') ? inject('redisUrl') : undefined
+    const { exitCode, output } = await run([file.href, user!.accessToken, guild.id], discord, redisUrl)
     expect(output).not.toMatch(/Error/)
     expect(exitCode).toBe(0)
     if (/export const GET/.test(code)) expect(output).toMatch(/GET 200\nGET without session 401/)
@@ -88,10 +91,21 @@ describe('every snippet of the documents', () => {
   })
 })
 
-function run(words: readonly string[], discord: Simulator): Promise<{ exitCode: number | null; output: string }> {
+function run(
+  words: readonly string[],
+  discord: Simulator,
+  redisUrl: string | undefined,
+): Promise<{ exitCode: number | null; output: string }> {
   return new Promise((resolve, reject) => {
+    const { REDIS_URL: _, ...environment } = process.env
     const child = spawn(process.execPath, [fileURLToPath(new URL('driver.mjs', folder)), ...words], {
-      env: { ...process.env, DISCORD_API_BASE_URL: discord.url, DISCORD_CLIENT_ID: discord.clientId, TOKEN: words[1] },
+      env: {
+        ...environment,
+        ...(redisUrl && { REDIS_URL: redisUrl, HOLDFAST_SECRET: 'a secret for the snippets, long enough' }),
+        DISCORD_API_BASE_URL: discord.url,
+        DISCORD_CLIENT_ID: discord.clientId,
+        TOKEN: words[1],
+      },
     })
     let output = ''
     const hear = (chunk: Buffer) => {

@@ -116,6 +116,21 @@ describe('a change of memberships shows at the next refresh', () => {
     expect(auth).toMatchObject({ stale: false, guild: { id: guild, name: 'New' } })
   })
 
+  test('somebody who joined is in at once where they are forgotten, also while an answer from before is on its way', async () => {
+    await using world = await openWorld()
+    const { discord, holdfast, user } = world
+    const guild = '123456789012345678'
+    discord.fault('slow', { ms: 5_000, route: GUILDS, times: 1 })
+    await world.drive(world.asked(user, { guilds: false }))
+    const before = outcome(world.asked(user, { guild }))
+    await world.settle()
+    discord.joinGuild(user.id, { id: guild, name: 'New' })
+    await holdfast.cache.invalidateUser(user.id)
+    expect(await world.drive(outcome(world.asked(user, { guild })))).toBe('let in')
+    expect(await world.drive(before)).toBe('FORBIDDEN')
+    expect(await outcome(world.asked(user, { guild }))).toBe('let in')
+  })
+
   test('permissions that were given and taken are seen', async () => {
     await using world = await openWorld()
     const { clock, discord, user } = world
