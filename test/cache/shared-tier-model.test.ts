@@ -267,7 +267,7 @@ describe.skipIf(!SERVERS)('several processes on one Redis', () => {
       fc.asyncProperty(fc.array(command, { minLength: 10, maxLength: 40, size: 'max' }), (commands) =>
         run(commands, seen),
       ),
-      { numRuns: Number(process.env.HOLDFAST_MODEL_RUNS ?? 10), endOnFailure: true },
+      { numRuns: Number(process.env.HOLDFAST_MODEL_RUNS ?? 6), endOnFailure: true },
     )
     for (const kind of ['fresh from memory', 'fresh from redis', 'loaded from load', 'error'])
       expect(seen[kind] ?? 0, kind).toBeGreaterThan(0)
