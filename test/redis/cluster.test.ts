@@ -43,17 +43,14 @@ describe.skipIf(!SERVERS)('a cluster', () => {
     }
   })
 
-  test.each([0, 2, 5, 10, 20, 40, 80])(
-    'leaves no connection behind when it is closed %i ms after the start',
-    async (ms) => {
-      const room = open()
-      room.connection.start()
-      await sleep(ms)
-      room.connection.close()
-      await until(async () => (await connections(cluster)) === 0, 3_000, 'the connections to be gone')
-      expect(room.connection.isUp).toBe(false)
-    },
-  )
+  test.each([0, 5, 20, 80])('leaves no connection behind when it is closed %i ms after the start', async (ms) => {
+    const room = open()
+    room.connection.start()
+    await sleep(ms)
+    room.connection.close()
+    await until(async () => (await connections(cluster)) === 0, 3_000, 'the connections to be gone')
+    expect(room.connection.isUp).toBe(false)
+  })
 
   test('of which one node is frozen, is away at once, and back when that is; nothing piles up meanwhile', async () => {
     using room = await open().up()
@@ -63,9 +60,8 @@ describe.skipIf(!SERVERS)('a cluster', () => {
     // Some user's slot is on that node.
     for (let user = 0; user < 60 && room.connection.isUp; user++) await room.entries.read(key(`${user}`))
     await room.away()
-    const { ms } = await timed(() => room.entries.read(key('1')))
-    expect(ms).toBeLessThan(20)
-    await sleep(4_000)
+    expect((await timed(() => room.entries.read(key('1')))).turns).toBeLessThan(4)
+    await sleep(2_500)
     expect(room.connection.isUp).toBe(false)
     frozen!.thaw()
     await room.up()
@@ -78,7 +74,7 @@ describe.skipIf(!SERVERS)('a cluster', () => {
     const [, killed] = cluster.nodes
     await killed!.kill()
     await room.away()
-    expect((await timed(() => room.entries.read(key('1')))).ms).toBeLessThan(20)
+    expect((await timed(() => room.entries.read(key('1')))).turns).toBeLessThan(4)
     await sleep(500)
     await killed!.start()
     await room.up(20_000)

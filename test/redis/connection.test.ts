@@ -7,8 +7,10 @@ import { beside, openRoom, type RoomOptions, SERVERS, stall, timed, until } from
 
 /** As in production: what these tests are about. */
 const PRODUCTION = { readTimeoutMs: 100, writeTimeoutMs: 500 } as const
-/** At once, on a machine that does other things too. */
-const AT_ONCE_MS = 10
+/** At once: in so few turns of the event loop that no time can have been waited for. */
+const AT_ONCE_TURNS = 3
+/** A read's time-out, and what a busy machine adds to it. */
+const READ_MS = 1_000
 
 const key = (room: ReturnType<typeof openRoom>) => [`${room.connection.prefix}{x}:y`]
 const read = (room: ReturnType<typeof openRoom>) => timed(() => room.connection.read(key(room)))
@@ -23,10 +25,10 @@ const askEverything = (room: ReturnType<typeof openRoom>) =>
     timed(() => room.connection.deleteMatching(`${room.connection.prefix}*`)),
   ])
 
-function expectAway(answers: ReadonlyArray<{ ms: number; code?: string }>, withinMs = AT_ONCE_MS) {
+function expectAway(answers: ReadonlyArray<{ turns: number; code?: string }>) {
   for (const answer of answers) {
     expect(answer.code).toBe('REDIS_UNAVAILABLE')
-    expect(answer.ms).toBeLessThan(withinMs)
+    expect(answer.turns).toBeLessThanOrEqual(AT_ONCE_TURNS)
   }
 }
 
@@ -46,8 +48,8 @@ describe.skipIf(!SERVERS).concurrent('Redis is away', () => {
     expectAway(await askEverything(room))
     expect(room.lines).toHaveLength(1)
     expect(room.lines[0]).toMatchObject({ level: 'warn', details: { error: 'ECONNREFUSED' } })
-    const states = room.states()
-    expect(states.slice(0, 4)).toEqual(['open', 'half-open', 'open', 'half-open'])
+    await until(() => room.states().length >= 4, 5_000, 'two attempts')
+    expect(room.states().slice(0, 4)).toEqual(['open', 'half-open', 'open', 'half-open'])
     const server = await startRedisServer([], port)
     await room.up(5_000)
     expect(room.states().at(-1)).toBe('closed')
@@ -97,7 +99,7 @@ describe.skipIf(!SERVERS).concurrent('Redis is away', () => {
     for (const { ms, code } of asked) {
       expect(code).toBe('REDIS_UNAVAILABLE')
       expect(ms).toBeGreaterThan(95)
-      expect(ms).toBeLessThan(250)
+      expect(ms).toBeLessThan(READ_MS)
     }
     for (let nth = 0; nth < 20; nth++) {
       expectAway(await askEverything(room))
@@ -119,7 +121,7 @@ describe.skipIf(!SERVERS).concurrent('Redis is away', () => {
     proxy.set({ answers: 'delay', ms: 300 })
     const first = await read(room)
     expect(first.code).toBe('REDIS_UNAVAILABLE')
-    expect(first.ms).toBeLessThan(250)
+    expect(first.ms).toBeLessThan(READ_MS)
     // Slow enough for reads, quick enough for writes: the probe must not call that usable.
     for (let nth = 0; nth < 40; nth++) {
       expectAway([await read(room)])
@@ -178,7 +180,7 @@ describe.skipIf(!SERVERS).concurrent('Redis is away', () => {
     await using proxy = await startProxy(server.port)
     using room = await openRoom({ ...PRODUCTION, url: proxy.url }).up()
     proxy.set({ answers: 'swallow' })
-    expect((await read(room)).ms).toBeLessThan(250)
+    expect((await read(room)).ms).toBeLessThan(READ_MS)
     expectAway(await askEverything(room))
     await sleep(2_000)
     expectAway(await askEverything(room))
@@ -225,7 +227,7 @@ describe.skipIf(!SERVERS).concurrent('Redis is away', () => {
       proxy.reset()
       for (const { code, ms } of await underWay) {
         expect([undefined, 'REDIS_UNAVAILABLE']).toContain(code)
-        expect(ms).toBeLessThan(250)
+        expect(ms).toBeLessThan(READ_MS)
       }
       await room.up()
     }

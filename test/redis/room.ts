@@ -111,14 +111,29 @@ export async function until(holds: () => boolean | Promise<boolean>, withinMs: n
   }
 }
 
+export interface Timed<T> {
+  readonly ms: number
+  /** Turns of the event loop that it took: what happens at once takes few, however busy the machine is. */
+  readonly turns: number
+  readonly value?: T
+  readonly code?: string
+}
+
 /** How long something took, and what came of it. */
-export async function timed<T>(work: () => Promise<T>): Promise<{ ms: number; value?: T; code?: string }> {
+export async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
   const began = performance.now()
+  let turns = 0
+  let timer = setImmediate(function count() {
+    turns++
+    timer = setImmediate(count)
+  })
   try {
     const value = await work()
-    return { ms: performance.now() - began, value }
+    return { ms: performance.now() - began, turns, value }
   } catch (error) {
-    return { ms: performance.now() - began, code: (error as { code?: string }).code ?? String(error) }
+    return { ms: performance.now() - began, turns, code: (error as { code?: string }).code ?? String(error) }
+  } finally {
+    clearImmediate(timer)
   }
 }
 
