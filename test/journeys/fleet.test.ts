@@ -260,6 +260,7 @@ describe.skipIf(!servers)('a fleet', () => {
       await until(async () => (await member.stats()).redis === 'up', 6 * SECOND, 'Redis is noticed')
     // It holds nothing, and its attempt to load leaves its traces in Redis.
     expect(await two!.visit(user)).toMatchObject({ status: 503 })
+    await sleep(300)
     expect(await one!.visit(user)).toMatchObject({ status: 200, stale: true })
   })
 
