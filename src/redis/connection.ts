@@ -325,8 +325,7 @@ export class RedisConnection implements Redis {
         },
       }
       this.#watch(pending)
-      // Inside a promise, so that a client that throws at once is treated like any other.
-      new Promise<T>((asked) => asked(work(life.link))).then(
+      answerOf(work, life.link).then(
         (value) => {
           this.#unwatch(pending)
           resolve(value)
@@ -385,6 +384,15 @@ export class RedisConnection implements Redis {
       { error: describe(this.#why) },
       'Redis is away; every process carries on with its own memory until it is back',
     )
+  }
+}
+
+/** What was asked of a client that throws at once is treated like any other. No promise around the answer: at full load that is felt. */
+function answerOf<T>(work: (link: Link) => Promise<T>, link: Link): Promise<T> {
+  try {
+    return work(link)
+  } catch (error) {
+    return Promise.reject(error)
   }
 }
 

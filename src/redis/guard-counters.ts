@@ -3,7 +3,7 @@ import type { Clock, Milliseconds } from '../clock.ts'
 import { HoldfastError } from '../errors.ts'
 import type { Attempt, CallerKind, Count, CounterStore, Taken } from '../guard/counters.ts'
 import type { Quota } from '../guard/rules.ts'
-import { type Names, randomId } from '../key-ring.ts'
+import { type Names, uniqueToken } from '../key-ring.ts'
 import { type Month, monthOf } from '../month.ts'
 import type { RedisConnection } from './connection.ts'
 import { REDIS_KEYS } from './keys.ts'
@@ -192,7 +192,7 @@ export class GuardCounters implements CounterStore {
   readonly #naming: Naming
   readonly #timeoutMs: Milliseconds
   readonly #clock: Clock
-  readonly #ownName = randomId()
+  readonly #ownName = uniqueToken()
   #named = 0
   #names: Names | undefined
   readonly #keys = new LRUCache<string, string>({ max: KEYS_REMEMBERED })

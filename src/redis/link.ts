@@ -155,7 +155,7 @@ interface Evaluator {
   eval(source: string, options: { keys: string[]; arguments: Array<string | Buffer> }): Promise<unknown>
 }
 
-async function runScript(
+function runScript(
   client: Evaluator,
   script: Script,
   keys: readonly string[],
@@ -165,12 +165,10 @@ async function runScript(
     keys: keys as string[],
     arguments: args.map((argument) => (typeof argument === 'number' ? String(argument) : argument)),
   }
-  try {
-    return await client.evalSha(script.sha1, options)
-  } catch (error) {
+  return client.evalSha(script.sha1, options).catch((error: unknown) => {
     if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
     return client.eval(script.source, options)
-  }
+  })
 }
 
 /** How many keys are looked at, and deleted, in one step: Redis serves others between the steps. */
