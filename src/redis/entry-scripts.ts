@@ -57,7 +57,7 @@ export const RENEW = defineScript(
 return 0`,
 )
 
-/** Keys: epoch, entry, lease. Arguments: header, whose the lease must be, how late a write may come, how long the value lasts, the value with its header, how long the epoch must last, channel, message. Without its epoch a value is not stored, but nothing says that it was invalidated either. */
+/** Keys: epoch, entry, lease. Arguments: header, whose the lease must be, how late a write may come, how long the value lasts at least, the value with its header, how long the epoch must last, channel, message. Without its epoch a value is not stored, but nothing says that it was invalidated either. */
 export const WRITE = defineScript(
   'write',
   `${NOW}${LAST}local begun = tonumber(string.sub(ARGV[1], 3, 18))
@@ -72,7 +72,9 @@ local since = #held == 44 and tonumber(string.sub(held, 3, 18)) or 0
 -- An invalidation counts also where its clock was ahead of ours. By an hour no clock is: such a time was made up.
 local latest = string.sub(held, 2, 2) == 'v' and now or now + 3600000000
 if since >= begun and since <= latest then return 'older' end
-redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[4])
+-- The mark of an invalidation that this replaces has to be remembered for its time: a write that comes later is older.
+local lasts = math.max(tonumber(ARGV[4]), redis.call('PTTL', KEYS[2]))
+redis.call('SET', KEYS[2], ARGV[5], 'PX', string.format('%.0f', lasts))
 last(KEYS[1], ARGV[6])
 return 'written'`,
 )
