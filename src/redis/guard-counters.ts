@@ -54,7 +54,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`
  * ARGV: the attempt; whether it may be refused; doubles: where this month begins and ends by the caller's clock (believed
  * only where Redis's own lies within), then for each limit: limit, ceiling, window (0 is the month); then the field of
  * each limit, and `~undone`. Answers whether all were taken and the time; then for each limit: charged, when its window
- * began (0: it has not), whether it refuses. Written for speed: numbers come packed, tables have their size from the
+ * began (0: it has not), and in a refusal whether it refuses. Written for speed: numbers come packed, tables have their size from the
  * start, and what will be written if all is well is made in the one pass over the limits.
  */
 const TAKE = defineScript(
@@ -67,7 +67,7 @@ if held[count + 1] and string.find(held[count + 1], attempt, 1, true) then retur
 local monthStart, monthEnd
 local spent, exhausted = false, false
 local writes = {0, 0, 0, 0, 0, 0, 0, 0}
-local reply = {1, now, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+local reply = {1, now, 0, 0, 0, 0, 0, 0}
 local lasts, slot = 0, 0
 for index = 1, count do
   local limit, ceiling, window = unpacked('<ddd', numbers, index * 24 - 7)
@@ -94,21 +94,20 @@ for index = 1, count do
   if index == 1 then slot = total % 8 end
   writes[index * 2 - 1] = ARGV[index + 3]
   writes[index * 2] = packed('<ddd', start, charged + 1, total + 1)
-  reply[index * 3] = charged + 1
-  reply[index * 3 + 1] = start
-  reply[index * 3 + 2] = 0
+  reply[index * 2 + 1] = charged + 1
+  reply[index * 2 + 2] = start
 end
 local refused = spent and ARGV[2] == '1'
 if refused or exhausted then
-  reply[1] = 0
+  local refusal = {0, now}
   for index = 1, count do
     local limit, ceiling = unpacked('<dd', numbers, index * 24 - 7)
     local start, charged, total = unpacked('<ddd', writes[index * 2])
-    reply[index * 3] = charged - 1
-    if total == 1 then reply[index * 3 + 1] = 0 end
-    if total > ceiling or (refused and charged > limit) then reply[index * 3 + 2] = 1 end
+    refusal[index * 3] = charged - 1
+    refusal[index * 3 + 1] = total == 1 and 0 or start
+    refusal[index * 3 + 2] = (total > ceiling or (refused and charged > limit)) and 1 or 0
   end
-  return reply
+  return refusal
 end
 if count == 0 then return reply end
 writes[count * 2 + 1] = '~' .. slot
@@ -297,8 +296,10 @@ class TakenInRedis implements Taken {
   readonly #connection: RedisConnection
   readonly #key: string
   readonly #quotas: readonly Quota[]
-  /** Whether all were taken, Redis's time, then for each limit: charged, begun, whether it refuses. */
+  /** Whether all were taken, Redis's time, then for each limit: charged, begun, and in a refusal whether it refuses. */
   readonly #reply: readonly number[]
+  /** How many numbers of the reply belong to one limit. */
+  readonly #stride: 2 | 3
   #counts: readonly Count[] | undefined
 
   constructor(connection: RedisConnection, key: string, quotas: readonly Quota[], reply: readonly number[]) {
@@ -307,12 +308,17 @@ class TakenInRedis implements Taken {
     this.#quotas = quotas
     this.#reply = reply
     this.admitted = reply[0] === 1
+    this.#stride = this.admitted ? 2 : 3
   }
 
   get counts(): readonly Count[] {
     this.#counts ??= this.#quotas.map(({ windowMs }, index) => {
       const now = this.#reply[1]!
-      const [used, start, refuses] = this.#reply.slice(2 + index * 3) as [number, number, number]
+      const [used, start, refuses] = this.#reply.slice(2 + index * this.#stride, 2 + (index + 1) * this.#stride) as [
+        number,
+        number,
+        number?,
+      ]
       const begun = start > 0
       if (windowMs !== 'month')
         return { used, resetInMs: begun ? start + windowMs - now : windowMs, windowMs, refuses: refuses === 1 }
@@ -332,7 +338,7 @@ class TakenInRedis implements Taken {
     const args = this.#quotas.flatMap(({ counter, windowMs }, index) => [
       counter,
       windowMs === 'month' ? 0 : windowMs,
-      this.#reply[3 + index * 3]!,
+      this.#reply[3 + index * this.#stride]!,
     ])
     try {
       return Number(await this.#connection.run(REFUND, [this.#key], args)) > 0
