@@ -8,114 +8,13 @@ import { type Month, monthOf } from '../month.ts'
 import type { RedisConnection } from './connection.ts'
 import { REDIS_KEYS } from './keys.ts'
 import type { Naming } from './naming.ts'
-import { defineScript } from './script.ts'
+import { defineScript, type Script } from './script.ts'
+import { MONTH_IN_LUA, NOW_IN_LUA, takeScript } from './take-script.ts'
 
 /** A decision is never later than this, whatever Redis does. */
 const LONGEST_TAKE_MS: Milliseconds = 100
 /** Undoings that wait for Redis to be back; of more, the oldest are forgotten, and their requests stay counted. */
 const MOST_OWED = 1_000
-
-/**
- * `month(now)`: where the calendar month of an epoch time begins and ends, UTC, in milliseconds. Days are counted from a
- * first of March, so that a leap day is the last of its year.
- */
-export const MONTH_IN_LUA = `
-local function first(year, month)
-  if month <= 2 then year = year - 1 end
-  local shifted = (month + 9) % 12
-  local era = math.floor(year / 400)
-  local ofEra = year - era * 400
-  local days = era * 146097 + ofEra * 365 + math.floor(ofEra / 4) - math.floor(ofEra / 100)
-  return (days + math.floor((153 * shifted + 2) / 5) - 719468) * 86400000
-end
-local function month(now)
-  local days = math.floor(now / 86400000) + 719468
-  local era = math.floor(days / 146097)
-  local ofEra = days - era * 146097
-  local years = math.floor((ofEra - math.floor(ofEra / 1460) + math.floor(ofEra / 36524) - math.floor(ofEra / 146096)) / 365)
-  local ofYear = ofEra - (365 * years + math.floor(years / 4) - math.floor(years / 100))
-  local shifted = math.floor((5 * ofYear + 2) / 153)
-  local number = (shifted + 2) % 12 + 1
-  local year = era * 400 + years
-  if number <= 2 then year = year + 1 end
-  if number == 12 then return first(year, 12), first(year + 1, 1) end
-  return first(year, number), first(year, number + 1)
-end`
-
-const NOW_IN_LUA = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)`
-
-/**
- * A caller is one hash. A counter is one field of three doubles: when its window began, how many are charged, how many
- * were admitted. `~0` to `~7`: the last attempts that were counted, and when. `~undone`: attempts that must not count any
- * more, should they still come.
- *
- * ARGV: the attempt; whether it may be refused; doubles: where this month begins and ends by the caller's clock (believed
- * only where Redis's own lies within), then for each limit: limit, ceiling, window (0 is the month); then the field of
- * each limit, and `~undone`. Answers whether all were taken and the time; then for each limit: charged, when its window
- * began (0: it has not), and in a refusal whether it refuses. Written for speed: numbers come packed, tables have their size from the
- * start, and what will be written if all is well is made in the one pass over the limits.
- */
-const TAKE = defineScript(
-  'guard-take',
-  `${NOW_IN_LUA}
-local unpacked, packed, numbers = struct.unpack, struct.pack, ARGV[3]
-local attempt, count = ARGV[1], #ARGV - 4
-local held = redis.call('HMGET', KEYS[1], unpack(ARGV, 4))
-if held[count + 1] and string.find(held[count + 1], attempt, 1, true) then return {0, now} end
-local monthStart, monthEnd
-local spent, exhausted = false, false
-local writes = {0, 0, 0, 0, 0, 0, 0, 0}
-local reply = {1, now, 0, 0, 0, 0, 0, 0}
-local lasts, slot = 0, 0
-for index = 1, count do
-  local limit, ceiling, window = unpacked('<ddd', numbers, index * 24 - 7)
-  local start, charged, total = 0, 0, 0
-  if held[index] then start, charged, total = unpacked('<ddd', held[index]) end
-  if window == 0 then
-    if not monthStart then
-      monthStart, monthEnd = unpacked('<dd', numbers)
-      if now < monthStart or now >= monthEnd then
-        ${MONTH_IN_LUA}
-        monthStart, monthEnd = month(now)
-      end
-    end
-    if start < monthStart then
-      start, charged, total = monthStart, 0, 0
-      if monthEnd - now > lasts then lasts = monthEnd - now end
-    end
-  elseif now >= start + window then
-    start, charged, total = now, 0, 0
-    if window > lasts then lasts = window end
-  end
-  if charged >= limit then spent = true end
-  if total >= ceiling then exhausted = true end
-  if index == 1 then slot = total % 8 end
-  writes[index * 2 - 1] = ARGV[index + 3]
-  writes[index * 2] = packed('<ddd', start, charged + 1, total + 1)
-  reply[index * 2 + 1] = charged + 1
-  reply[index * 2 + 2] = start
-end
-local refused = spent and ARGV[2] == '1'
-if refused or exhausted then
-  local refusal = {0, now}
-  for index = 1, count do
-    local limit, ceiling = unpacked('<dd', numbers, index * 24 - 7)
-    local start, charged, total = unpacked('<ddd', writes[index * 2])
-    refusal[index * 3] = charged - 1
-    refusal[index * 3 + 1] = total == 1 and 0 or start
-    refusal[index * 3 + 2] = (total > ceiling or (refused and charged > limit)) and 1 or 0
-  end
-  return refusal
-end
-if count == 0 then return reply end
-writes[count * 2 + 1] = '~' .. slot
-writes[count * 2 + 2] = attempt .. now
-redis.call('HSET', KEYS[1], unpack(writes, 1, count * 2 + 2))
-if lasts > 0 and redis.call('PTTL', KEYS[1]) < lasts then redis.call('PEXPIRE', KEYS[1], lasts) end
-return reply`,
-)
 
 /** ARGV: for each limit: field, window, when the charged window began. Answers how many were given back. */
 const REFUND = defineScript(
@@ -196,7 +95,7 @@ export class GuardCounters implements CounterStore {
   #names: Names | undefined
   readonly #keys = new LRUCache<string, string>({ max: KEYS_REMEMBERED })
   #month: Month = { start: 0, end: 0 }
-  #packed = new WeakMap<readonly Quota[], ReadonlyArray<Buffer | string>>()
+  #scripts = new WeakMap<readonly Quota[], Script>()
   readonly #owed = new Map<string, { readonly key: string; readonly fields: readonly string[] }>()
 
   constructor(connection: RedisConnection, naming: Naming, clock: Clock, longestTakeMs = LONGEST_TAKE_MS) {
@@ -212,8 +111,8 @@ export class GuardCounters implements CounterStore {
     const take = (): Promise<Taken> => {
       const at = this.#keyOf(kind, id)
       key = at
-      const args = [name, mayRefuse ? '1' : '0', ...this.#argumentsOf(quotas)]
-      return this.#connection.run(TAKE, [at], args, this.#timeoutMs).then((reply) => {
+      const args = [name, mayRefuse ? '1' : '0']
+      return this.#connection.run(this.#scriptOf(quotas), [at], args, this.#timeoutMs).then((reply) => {
         if (this.#owed.size > 0) this.#payBack()
         return new TakenInRedis(this.#connection, at, quotas, reply as number[])
       })
@@ -252,25 +151,19 @@ export class GuardCounters implements CounterStore {
     return key
   }
 
-  /** What a rule's limits are in the script: packed once, and again when a month begins. */
-  #argumentsOf(quotas: readonly Quota[]): ReadonlyArray<Buffer | string> {
+  /** The script of a rule's limits: written once, and again when a month begins. */
+  #scriptOf(quotas: readonly Quota[]): Script {
     const now = this.#clock.now()
     if (now < this.#month.start || now >= this.#month.end) {
       this.#month = monthOf(now)
-      this.#packed = new WeakMap()
+      this.#scripts = new WeakMap()
     }
-    let known = this.#packed.get(quotas)
-    if (!known) {
-      const { start, end } = this.#month
-      const numbers = quotas.flatMap(({ limit, ceiling, windowMs }) => [
-        limit,
-        ceiling,
-        windowMs === 'month' ? 0 : windowMs,
-      ])
-      known = [packDoubles([start, end, ...numbers]), ...quotas.map(({ counter }) => counter), '~undone']
-      this.#packed.set(quotas, known)
+    let script = this.#scripts.get(quotas)
+    if (!script) {
+      script = takeScript(quotas, this.#month)
+      this.#scripts.set(quotas, script)
     }
-    return known
+    return script
   }
 
   #payBack(): void {
@@ -282,13 +175,6 @@ export class GuardCounters implements CounterStore {
       })
     }
   }
-}
-
-/** As Lua's struct reads them with `<d`. */
-function packDoubles(numbers: readonly number[]): Buffer {
-  const packed = Buffer.alloc(numbers.length * 8)
-  for (const [index, number] of numbers.entries()) packed.writeDoubleLE(number, index * 8)
-  return packed
 }
 
 class TakenInRedis implements Taken {
