@@ -5,6 +5,7 @@ import type { Script } from './script.ts'
 
 /** RESP's type of bulk strings: read as Buffers where values are binary. */
 const BULK_STRING = 36
+const BINARY = { typeMapping: { [BULK_STRING]: Buffer } }
 const CONNECT_TIMEOUT_MS: Milliseconds = 1_000
 
 /**
@@ -83,13 +84,13 @@ function singleLink(createClient: typeof CreateClient, url: string, onEnd: (erro
     // An idle connection keeps no process alive; whoever waits for an answer has a deadline, and that does.
     one.unref()
   }
-  const binary = client.withTypeMapping({ [BULK_STRING]: Buffer })
+  const send: Send = (command) => client.sendCommand(command)
   return {
     connect: async () => {
       await Promise.all([client.connect(), subscriber.connect()])
     },
-    read: (keys) => binary.mGet(keys as string[]) as unknown as Promise<Array<Buffer | null>>,
-    run: (script, keys, args) => runScript(client, script, keys, args),
+    read: (keys) => client.sendCommand<Array<Buffer | null>>(['MGET', ...keys], BINARY),
+    run: (script, keys, args) => runScript(send, script, keys, args),
     subscribe: (channel, listener) => subscriber.subscribe(channel, listener, true),
     publish: (channel, message) => client.publish(channel, message),
     ping: () => client.ping(),
@@ -124,14 +125,15 @@ function clusterLink(
     for (const client of await masters()) client.unref()
     cluster.pubSubNode?.client.unref()
   }
-  const binary = cluster.withTypeMapping({ [BULK_STRING]: Buffer })
+  const binary = cluster.withTypeMapping(BINARY.typeMapping)
   return {
     connect: async () => {
       await cluster.connect()
       await unref()
     },
     read: (keys) => binary.mGet(keys as string[]) as unknown as Promise<Array<Buffer | null>>,
-    run: (script, keys, args) => runScript(cluster, script, keys, args),
+    run: (script, keys, args) =>
+      runScript((command) => cluster.sendCommand(keys[0], false, command), script, keys, args),
     subscribe: async (channel, listener) => {
       await cluster.subscribe(channel, listener, true)
       await unref()
@@ -150,24 +152,20 @@ function clusterLink(
   }
 }
 
-interface Evaluator {
-  evalSha(sha1: string, options: { keys: string[]; arguments: Array<string | Buffer> }): Promise<unknown>
-  eval(source: string, options: { keys: string[]; arguments: Array<string | Buffer> }): Promise<unknown>
-}
+/** Sends a command as it is. The library's own methods for each command cost as much again as sending it. */
+type Send = (command: Array<string | Buffer>) => Promise<unknown>
 
 function runScript(
-  client: Evaluator,
+  send: Send,
   script: Script,
   keys: readonly string[],
   args: readonly RedisArgument[],
 ): Promise<unknown> {
-  const options = {
-    keys: keys as string[],
-    arguments: args.map((argument) => (typeof argument === 'number' ? String(argument) : argument)),
-  }
-  return client.evalSha(script.sha1, options).catch((error: unknown) => {
+  const command: Array<string | Buffer> = ['EVALSHA', script.sha1, String(keys.length), ...keys]
+  for (const argument of args) command.push(typeof argument === 'number' ? String(argument) : argument)
+  return send(command).catch((error: unknown) => {
     if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-    return client.eval(script.source, options)
+    return send(['EVAL', script.source, ...command.slice(2)])
   })
 }
 
