@@ -234,7 +234,7 @@ export class GracefulCache {
         const value = found.value && decode(found.value.text, options)
         if (value && !(held && held.begunAt >= found.value!.begunAt)) {
           const { text, ageMs, begunAt } = found.value!
-          const entry = this.#adopt(key, value.value, { bytes: text.length, ageMs, begunAt }, life, options)
+          const entry = this.#aged(key, value.value, { bytes: text.length, ageMs, begunAt }, life, options)
           this.#memory.store(id, entry)
           return entry
         }
@@ -319,7 +319,7 @@ export class GracefulCache {
           },
         )
         if (outcome.kind === 'found') {
-          const entry = this.#adopt(key, outcome.value, outcome, life, options)
+          const entry = this.#aged(key, outcome.value, outcome, life, options)
           if (isCurrent()) {
             this.#failures.forget(id)
             this.#memory.store(id, entry)
@@ -452,28 +452,16 @@ export class GracefulCache {
     const encoded = options.codec?.encode(value)
     const bytes = encoded?.length ?? plainJsonBytes(value)
     return {
-      entry: this.#aged(key, value, bytes, 0, begunAt, life, options),
+      entry: this.#aged(key, value, { bytes, ageMs: 0, begunAt }, life, options),
       text: () => encoded ?? JSON.stringify(value),
     }
   }
 
-  /** What is kept of a value that another process loaded. */
-  #adopt<T>(
-    key: CacheKey,
-    value: T,
-    found: { readonly bytes: number; readonly ageMs: Milliseconds; readonly begunAt: Moment },
-    life: number,
-    options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'keepMs'>,
-  ): Entry {
-    return this.#aged(key, value, found.bytes, found.ageMs, found.begunAt, life, options)
-  }
-
+  /** What is kept of a value of a certain age: 0 where it was just loaded, more where another process did that. */
   #aged(
     key: CacheKey,
     value: unknown,
-    bytes: number,
-    ageMs: Milliseconds,
-    begunAt: Moment,
+    { bytes, ageMs, begunAt }: { readonly bytes: number; readonly ageMs: Milliseconds; readonly begunAt: Moment },
     life: number,
     options: { readonly freshMs?: Milliseconds; readonly staleMs?: Milliseconds; readonly keepMs?: Milliseconds },
   ): Entry {

@@ -39,11 +39,6 @@ export function guardOf(request: Request): PassDecision | undefined {
   return decisions.get(request)
 }
 
-/** Tells a handler which decision let its request pass. */
-export function note(request: Request, decision: PassDecision): void {
-  decisions.set(request, decision)
-}
-
 /**
  * Puts a guard in front of a handler: Bun, Deno, Hono's `c.req.raw`, a route. Refusals are answered without calling it.
  * The answer's status settles as soon as the handler returns; a handler that throws settles with 500.
@@ -67,7 +62,7 @@ export async function settled(
   request: Request,
   run: () => Response | Promise<Response>,
 ): Promise<Response> {
-  note(request, decision)
+  decisions.set(request, decision)
   let response: Response
   try {
     response = await run()

@@ -2,11 +2,13 @@ import { Breaker } from '../breaker.ts'
 import { afterInput, alarm, type Clock, type Milliseconds, sleepIdly } from '../clock.ts'
 import type { RedisConfig } from '../config.ts'
 import { abandonable, withDeadline } from '../deadline.ts'
-import { closedError, HoldfastError } from '../errors.ts'
+import { closedError } from '../errors.ts'
 import type { Events, Logger } from '../events.ts'
 import { uniqueToken } from '../key-ring.ts'
-import { REDIS_KEYS } from './keys.ts'
+import { Deadlines } from './deadlines.ts'
+import { REDIS_CHANNELS, REDIS_KEYS } from './keys.ts'
 import { type Link, loadLibrary, openLink, type RedisArgument } from './link.ts'
+import { describe, endsLife, translate, unavailable } from './redis-error.ts'
 import { RedisTime } from './redis-time.ts'
 import { defineScript, type Script } from './script.ts'
 
@@ -66,14 +68,6 @@ if type(wrote) == 'table' and wrote.err and string.sub(wrote.err, 1, 3) ~= 'OOM'
 return redis.call('TIME')`,
 )
 
-interface Pending {
-  readonly dueAt: Milliseconds
-  late: () => void
-}
-
-/** Stands in for what was to happen to a question that is answered. */
-const ANSWERED = () => {}
-
 /** One life of the connection: a link, and the deadlines of what was asked of it. */
 export interface Life {
   readonly link: Link
@@ -100,9 +94,7 @@ export class RedisConnection implements Redis {
   readonly #breaker: Breaker
   readonly #residents: Resident[] = []
   readonly #channels = new Map<string, (message: Buffer) => void>()
-  readonly #pending = new Set<Pending>()
-  #cancelAlarm: () => void = () => {}
-  #alarmAt = Number.POSITIVE_INFINITY
+  readonly #deadlines: Deadlines
   readonly #closing = new AbortController()
   #life: Life | undefined
   #starting: Promise<void> | undefined
@@ -118,6 +110,7 @@ export class RedisConnection implements Redis {
     this.writeTimeoutMs = options.config.writeTimeoutMs
     this.#clock = options.clock
     this.time = new RedisTime(options.clock)
+    this.#deadlines = new Deadlines(options.clock)
     this.#breaker = new Breaker(options.clock, (state) =>
       options.events.emit({ type: 'breaker', name: 'redis', state }),
     )
@@ -291,7 +284,7 @@ export class RedisConnection implements Redis {
 
   /** Sends messages to ourselves for as long as a life lasts: a half-dead connection is silent, not closed. */
   async #beat(life: Life): Promise<void> {
-    const channel = `${this.prefix}beat:${uniqueToken()}${uniqueToken()}`
+    const channel = this.prefix + REDIS_CHANNELS.beat[0].replace('<random>', uniqueToken() + uniqueToken())
     let heard = true
     try {
       await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, () => (heard = true)))
@@ -316,67 +309,24 @@ export class RedisConnection implements Redis {
   /** One question, with its deadline. The first that is not answered in time ends the life for all. */
   #within<T>(life: Life, timeoutMs: Milliseconds, work: (link: Link) => Promise<T>, what?: string): Promise<T> {
     return new Promise((resolve, reject) => {
-      const pending: Pending = {
-        dueAt: this.#clock.monotonic() + timeoutMs,
-        late: () => {
-          const error = unavailable(`no answer within ${timeoutMs} ms`)
-          reject(error)
-          life.end(error)
-        },
-      }
-      this.#watch(pending)
+      const deadline = this.#deadlines.set(timeoutMs, () => {
+        const error = unavailable(`no answer within ${timeoutMs} ms`)
+        reject(error)
+        life.end(error)
+      })
       answerOf(work, life.link).then(
         (value) => {
-          this.#unwatch(pending)
+          this.#deadlines.met(deadline)
           resolve(value)
         },
         (error) => {
-          this.#unwatch(pending)
+          this.#deadlines.met(deadline)
           const translated = translate(error, what)
           reject(translated)
           if (endsLife(error)) life.end(translated)
         },
       )
     })
-  }
-
-  /** One alarm for all deadlines: setting one for each question would cost as much as the question. */
-  #watch(pending: Pending): void {
-    this.#pending.add(pending)
-    if (pending.dueAt < this.#alarmAt) this.#setAlarm(pending.dueAt)
-  }
-
-  #unwatch(pending: Pending): void {
-    this.#pending.delete(pending)
-    // A Set that is resized leaves its old table behind, which keeps what was in it for a while. The answer must not
-    // be among that.
-    pending.late = ANSWERED
-    if (this.#pending.size > 0) return
-    this.#cancelAlarm()
-    this.#alarmAt = Number.POSITIVE_INFINITY
-  }
-
-  #setAlarm(at: Milliseconds): void {
-    this.#cancelAlarm()
-    this.#alarmAt = at
-    this.#cancelAlarm = alarm(this.#clock, at - this.#clock.monotonic(), () => {
-      this.#alarmAt = Number.POSITIVE_INFINITY
-      afterInput(() => this.#judge())
-    })
-  }
-
-  #judge(): void {
-    const now = this.#clock.monotonic()
-    let nextAt = Number.POSITIVE_INFINITY
-    for (const pending of this.#pending) {
-      if (pending.dueAt > now) {
-        nextAt = Math.min(nextAt, pending.dueAt)
-        continue
-      }
-      this.#pending.delete(pending)
-      pending.late()
-    }
-    if (nextAt < this.#alarmAt) this.#setAlarm(nextAt)
   }
 
   #report(): void {
@@ -394,42 +344,4 @@ function answerOf<T>(work: (link: Link) => Promise<T>, link: Link): Promise<T> {
   } catch (error) {
     return Promise.reject(error)
   }
-}
-
-/** Replies that mean: nothing can be done with this Redis now. */
-const AWAY_REPLY =
-  /^(READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOAUTH|WRONGPASS|NOPERM|BUSY|MISCONF|UNKILLABLE|TRYAGAIN)\b/
-/** Replies that mean: this write was refused, and what is there can still be read. */
-const REFUSED_REPLY = /^(OOM|NOREPLICAS)\b/
-
-/** Whether Redis itself answered with it: its errors begin with a word in capitals, the library's and the system's do not. */
-function isReply(error: unknown): error is Error {
-  return error instanceof Error && /^[A-Z][A-Z0-9_]+( |$)/.test(error.message)
-}
-
-function endsLife(error: unknown): boolean {
-  return !isReply(error) || AWAY_REPLY.test(error.message)
-}
-
-function translate(error: unknown, what = 'a read'): HoldfastError {
-  if (error instanceof HoldfastError) return error
-  if (!isReply(error) || AWAY_REPLY.test(error.message) || REFUSED_REPLY.test(error.message)) return unavailable(error)
-  return new HoldfastError(
-    'REDIS_MISUSE',
-    `Redis refused ${what}: ${error.message.slice(0, 200)}; look whether something else writes under the same namespace`,
-  )
-}
-
-function unavailable(why: unknown): HoldfastError {
-  return new HoldfastError('REDIS_UNAVAILABLE', `Redis cannot be used: ${describe(why)}`)
-}
-
-/** What happened, in words that hold no URL: the library's messages may name the host, and a URL its password. */
-function describe(why: unknown): string {
-  if (typeof why === 'string') return why
-  if (why instanceof HoldfastError) return why.message.replace(/^Redis cannot be used: /, '')
-  if (isReply(why)) return why.message.split(' ', 1)[0]!
-  if (!(why instanceof Error)) return 'not connected yet'
-  const { code } = why as { code?: unknown }
-  return typeof code === 'string' ? code : why.constructor.name
 }

@@ -313,7 +313,8 @@ export class Entries implements SharedTier, Resident {
       at = await redis.run(INVALIDATE, keys, args)
       this.#wake(invalidation.key.id)
     } else {
-      const key = `${this.#connection.prefix}{${this.#naming.names.of('user', invalidation.user)}}:epoch`
+      const slot = this.#naming.names.of('user', invalidation.user)
+      const key = this.#connection.prefix + REDIS_KEYS.epoch[0].replace('<user>', slot)
       const notice = this.#news.sealed(['user', invalidation.user])
       const args = [since, uniqueToken(), this.#epochLastsMs(this.#longestMs), this.#news.channel, notice]
       at = await redis.run(INVALIDATE_USER, [key], args)
@@ -361,9 +362,10 @@ export class Entries implements SharedTier, Resident {
     let place = this.#places.get(key.id)
     if (place) return place
     const slot = key.user === undefined ? names.of('key', key.id) : names.of('user', key.user)
-    const at = `${this.#connection.prefix}{${slot}}`
-    const name = `${key.label}:${names.of('entry', key.id)}`
-    place = { epoch: `${at}:epoch`, entry: `${at}:entry:${name}`, lease: `${at}:lease:${name}` }
+    const name = names.of('entry', key.id)
+    const at = (pattern: string) =>
+      this.#connection.prefix + pattern.replace('<user>', slot).replace('<label>', key.label).replace('<key>', name)
+    place = { epoch: at(REDIS_KEYS.epoch[0]), entry: at(REDIS_KEYS.entry[0]), lease: at(REDIS_KEYS.lease[0]) }
     this.#places.set(key.id, place)
     return place
   }

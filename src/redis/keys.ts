@@ -14,7 +14,7 @@ export const REDIS_KEYS = {
   ],
   entry: [
     '{<user>}:entry:<label>:<key>',
-    "a value, sealed, after a header in clear; the label is the key's first word",
+    "a value, sealed, after a header in clear; the label is the key's first word; `<user>` names the key itself where it belongs to nobody",
     'its stale time',
   ],
   lease: ['{<user>}:lease:<label>:<key>', 'which process is loading the value, or that it failed', '2 s, renewed'],

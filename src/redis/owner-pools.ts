@@ -32,7 +32,7 @@ interface Held {
   isTold: boolean
   /** Until when they are spent without asking. */
   leasedUntil: Milliseconds
-  /** What Redis had left for everybody when it was last asked; how sure a refusal can be until \`refusedUntil\`. */
+  /** What Redis had left for everybody when it was last asked; how sure a refusal can be until `refusedUntil`. */
   rest: number
   refusedUntil: Milliseconds
   limit: number
