@@ -7,7 +7,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^holdfast\/simulator$/, replacement: source('simulator/simulator.ts') },
-      { find: /^holdfast\/(express|next|web)$/, replacement: source('frameworks/$1.ts') },
+      { find: /^holdfast\/(express|next|web)$/, replacement: source('doors/$1.ts') },
       { find: /^holdfast$/, replacement: source('index.ts') },
     ],
   },

@@ -1,7 +1,7 @@
 import type { RequireAuthOptions } from './auth/require-auth.ts'
 import type { DiscordFetchOptions } from './discord/call-options.ts'
-import { defaultHoldfast, type Holdfast } from './holdfast.ts'
-import type { AuthRequest } from './session.ts'
+import { defaultHoldfast, type Holdfast } from './instance/holdfast.ts'
+import type { AuthRequest } from './sessions/session.ts'
 
 export { AuthError } from './auth/auth-error.ts'
 export type { Auth, MembershipOptions, MembershipResult, RequireAuthOptions } from './auth/require-auth.ts'
@@ -9,10 +9,8 @@ export type { CacheKey } from './cache/cache-key.ts'
 export type { CacheOptions, LoadContext } from './cache/cache-options.ts'
 export type { Cached } from './cache/cached.ts'
 export type { GracefulCache } from './cache/graceful-cache.ts'
-export type { Priority } from './call.ts'
-export { type Clock, type Milliseconds, systemClock } from './clock.ts'
-export type { HoldfastOptions, RedisOptions } from './config.ts'
-export { createGuard, type GuardOptions } from './create-guard.ts'
+export type { HoldfastOptions, RedisOptions } from './config/config.ts'
+export type { Priority } from './discord/call.ts'
 export type { DiscordFetchOptions } from './discord/call-options.ts'
 export type { KnownGet } from './discord/known-routes.ts'
 export {
@@ -22,8 +20,8 @@ export {
   DiscordUnavailableError,
   HoldfastError,
   type RateLimitScope,
-} from './errors.ts'
-export type { HoldfastEvent, Logger } from './events.ts'
+} from './errors/errors.ts'
+export type { HoldfastEvent, Logger } from './events/events.ts'
 export { classify } from './guard/classify.ts'
 export type { GuardDecision, PassDecision, RefuseDecision } from './guard/decision.ts'
 export type { Guard, Identify } from './guard/guard.ts'
@@ -31,9 +29,18 @@ export type { GuardRequest, Identity } from './guard/guard-request.ts'
 export type { LimitState } from './guard/limit-headers.ts'
 export type { SheddingOptions } from './guard/load-shedding.ts'
 export type { Limit } from './guard/rules.ts'
-export { createHoldfast, defaultHoldfast, type Holdfast, type HoldfastStats, setDefaultHoldfast } from './holdfast.ts'
-export type { GuildMembership, GuildMemberships } from './memberships.ts'
-export type { PermissionName } from './permissions.ts'
+export type { GuildMembership, GuildMemberships } from './guilds/memberships.ts'
+export type { PermissionName } from './guilds/permissions.ts'
+export type { RequestClass } from './http/request-class.ts'
+export { createGuard, type GuardOptions } from './instance/guard.ts'
+export {
+  createHoldfast,
+  defaultHoldfast,
+  type Holdfast,
+  type HoldfastStats,
+  setDefaultHoldfast,
+} from './instance/holdfast.ts'
+export { createKeyVault, createOwnerQuota, type KeyVaultOptions, type OwnerQuotaOptions } from './instance/quota.ts'
 export {
   type BatchKey,
   type BatchOptions,
@@ -45,9 +52,8 @@ export {
 export type { KeyVault, VaultKey } from './quota/key-vault.ts'
 export type { QuotaAnswer } from './quota/owner-pool.ts'
 export type { OwnerQuota, TakeAnswer } from './quota/owner-quota.ts'
-export { createKeyVault, createOwnerQuota, type KeyVaultOptions, type OwnerQuotaOptions } from './quotas.ts'
-export type { RequestClass } from './request-class.ts'
-export type { AuthRequest, Session, SessionResolver } from './session.ts'
+export type { AuthRequest, Session, SessionResolver } from './sessions/session.ts'
+export { type Clock, type Milliseconds, systemClock } from './time/clock.ts'
 
 // Async functions, so that a configuration that cannot be used is a rejection like every other error.
 

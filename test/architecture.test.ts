@@ -5,29 +5,37 @@ import { describe, expect, test } from 'vitest'
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url))
 
-/**
- * Who may import whom, types included. A room is a folder of src; the hall is every file directly in src without a row
- * of its own: those with one join rooms. A new room begins with a row here.
- */
+/** What every room builds on. They import each other and no room; `browser` is the one room that does without most. */
+const FOUNDATIONS = [
+  'errors',
+  'time',
+  'secrets',
+  'events',
+  'http',
+  'concurrency',
+  'sessions',
+  'config',
+  'guilds',
+] as const
+
+/** The rooms on the line. None imports another: the next one comes in as a parameter. */
+const ROOMS = ['guard', 'auth', 'sign-in', 'cache', 'ledger', 'quota', 'discord'] as const
+
+/** Who may import whom, types included: a folder of src, or a file directly in it. A new folder begins with a row here. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  hall: ['hall'],
-  discord: ['hall', 'discord'],
-  cache: ['hall', 'cache'],
-  auth: ['hall', 'auth'],
-  browser: ['hall', 'browser'],
-  quota: ['hall', 'quota'],
-  redis: ['hall', 'redis'],
-  guard: ['hall', 'guard'],
-  database: ['hall', 'database'],
-  'holdfast.ts': ['hall', 'discord', 'cache', 'auth', 'redis'],
-  // What stands beside the line, joined to it.
-  'create-guard.ts': ['hall', 'guard', 'redis', 'auth', 'holdfast.ts'],
-  'quotas.ts': ['hall', 'quota', 'redis', 'database', 'holdfast.ts'],
-  'index.ts': ['hall', 'discord', 'cache', 'auth', 'guard', 'quota', 'holdfast.ts', 'create-guard.ts', 'quotas.ts'],
+  ...Object.fromEntries(FOUNDATIONS.map((name) => [name, FOUNDATIONS])),
+  ...Object.fromEntries(ROOMS.map((name) => [name, [...FOUNDATIONS, name]])),
+  // Runs in a browser.
+  browser: ['browser'],
+  redis: [...FOUNDATIONS, 'redis'],
+  database: [...FOUNDATIONS, 'database'],
+  // Builds the line, and what stands beside it.
+  instance: [...FOUNDATIONS, ...ROOMS, 'redis', 'database', 'instance'],
+  'index.ts': [...FOUNDATIONS, ...ROOMS, 'instance'],
   // Translate, and decide nothing.
-  frameworks: ['hall', 'frameworks', 'auth', 'guard', 'holdfast.ts', 'create-guard.ts'],
+  doors: [...FOUNDATIONS, 'doors', 'auth', 'guard', 'instance'],
   // The referee does not borrow the player's rule book.
-  simulator: ['simulator', 'clock.ts'],
+  simulator: ['simulator', 'time/clock.ts'],
   // A user of the package like any other: its doors only.
   cli: ['cli'],
 }
@@ -53,11 +61,15 @@ const ONLY_IN: ReadonlyArray<{ what: string; pattern: RegExp; in: RegExp }> = [
   {
     what: 'reads the time',
     pattern: /\bDate\.now\b|\bnew Date(?!\s*\(\s*[^\s)])|(?<![.\w])(?<!new )Date\(/,
-    in: /^(clock\.ts$|cli\/)/,
+    in: /^(time\/clock\.ts$|cli\/)/,
   },
-  { what: 'reads the time', pattern: /\bperformance\s*\.\s*now\b|\bhrtime\b/, in: /^(clock\.ts$|cli\/)/ },
-  { what: 'sets a timer', pattern: /\bset(Timeout|Interval)\b|\bAbortSignal\.timeout\b/, in: /^(clock\.ts$|cli\/)/ },
-  { what: 'sets a timer', pattern: /\bsetImmediate\b/, in: /^((clock|simulator\/virtual-clock)\.ts$|cli\/)/ },
+  { what: 'reads the time', pattern: /\bperformance\s*\.\s*now\b|\bhrtime\b/, in: /^(time\/clock\.ts$|cli\/)/ },
+  {
+    what: 'sets a timer',
+    pattern: /\bset(Timeout|Interval)\b|\bAbortSignal\.timeout\b/,
+    in: /^(time\/clock\.ts$|cli\/)/,
+  },
+  { what: 'sets a timer', pattern: /\bsetImmediate\b/, in: /^((time\/clock|simulator\/virtual-clock)\.ts$|cli\/)/ },
   {
     what: 'calls the network',
     pattern: /\bglobalThis\.(fetch|WebSocket|EventSource)\b|\bnew (WebSocket|EventSource|XMLHttpRequest)\b/,
@@ -77,10 +89,10 @@ const MODULES_ONLY_IN: ReadonlyArray<{ module: RegExp; in: RegExp }> = [
     in: /^(discord\/transport\.ts$|simulator\/|cli\/)/,
   },
   // redis/script.ts: the SHA-1 that Redis knows a script by.
-  { module: /^(node:)?crypto$/, in: /^(key-ring\.ts$|redis\/script\.ts$|simulator\/|cli\/)/ },
+  { module: /^(node:)?crypto$/, in: /^(secrets\/key-ring\.ts$|redis\/script\.ts$|simulator\/|cli\/)/ },
   { module: /^@keyv\/redis$|^@redis\/|^keyv$|^ioredis$/, in: /^redis\/link\.ts$/ },
   { module: /^(kysely|pg)(\/|$)|^(node:)?sqlite$/, in: /^database\// },
-  { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^(clock\.ts$|cli\/)/ },
+  { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^(time\/clock\.ts$|cli\/)/ },
   { module: /^(node:.*|fs|path|crypto|http|net|os|url|util|events|stream)$/, in: /^(?!browser\/)/ },
   { module: /^holdfast(\/|$)/, in: /^cli\// },
 ]
@@ -126,8 +138,7 @@ function violations(tree: Tree): string[] {
 }
 
 function roomOf(file: string): string {
-  if (file.includes('/')) return file.slice(0, file.indexOf('/'))
-  return file in MAY_IMPORT ? file : 'hall'
+  return file.includes('/') ? file.slice(0, file.indexOf('/')) : file
 }
 
 function withoutComments(text: string): string {
@@ -182,10 +193,16 @@ describe('src', () => {
   const tree = readTree()
 
   test('is read whole, and its imports are seen', () => {
-    for (const file of ['index.ts', 'holdfast.ts', 'clock.ts', 'cache/graceful-cache.ts', 'auth/require-auth.ts'])
+    for (const file of [
+      'index.ts',
+      'instance/holdfast.ts',
+      'time/clock.ts',
+      'cache/graceful-cache.ts',
+      'auth/require-auth.ts',
+    ])
       expect(Object.keys(tree)).toContain(file)
-    expect(modulesOf(withoutComments(tree['holdfast.ts']!))).toEqual(
-      expect.arrayContaining(['./auth/auth-error.ts', './cache/graceful-cache.ts', './discord/discord-fetch.ts']),
+    expect(modulesOf(withoutComments(tree['instance/holdfast.ts']!))).toEqual(
+      expect.arrayContaining(['../auth/auth-error.ts', '../cache/graceful-cache.ts', '../discord/discord-fetch.ts']),
     )
     const seen = Object.values(tree).flatMap((text) => modulesOf(withoutComments(text)))
     const written = Object.values(tree).flatMap((text) => [
@@ -202,18 +219,20 @@ describe('src', () => {
 
 describe('the check', () => {
   const HOUSE: Tree = {
-    'clock.ts': 'export const now = () => Date.now() + performance.now()\nsetTimeout(now, 1)\n',
-    'key-ring.ts': "import { hash } from 'node:crypto'\n",
-    'errors.ts': "import type { Clock } from './clock.ts'\n",
+    'time/clock.ts': 'export const now = () => Date.now() + performance.now()\nsetTimeout(now, 1)\n',
+    'secrets/key-ring.ts': "import { hash } from 'node:crypto'\n",
+    'errors/errors.ts': "import type { Clock } from '../time/clock.ts'\n",
     'discord/fleet.ts': 'export interface Fleet {}\n',
     'redis/board.ts': "import type { Fleet } from '../discord/fleet.ts'\n",
-    'cache/cache.ts': "import { a } from '../errors.ts'\nexport const at = new Date(0)\n",
+    'cache/cache.ts': "import { a } from '../errors/errors.ts'\nexport const at = new Date(0)\n",
     'discord/transport.ts': "import { Pool } from 'undici'\n",
-    'simulator/virtual-clock.ts': "import type { Clock } from '../clock.ts'\nsetImmediate(() => {})\n",
+    'doors/web.ts': "import '../instance/holdfast.ts'\nimport type { G } from '../guard/guard.ts'\n",
+    'guard/guard.ts': 'export interface G {}\n',
+    'simulator/virtual-clock.ts': "import type { Clock } from '../time/clock.ts'\nsetImmediate(() => {})\n",
     'simulator/server.ts': "import { createServer } from 'node:http'\nimport { hash } from 'node:crypto'\n",
     'cli/main.ts': "import { startSimulator } from 'holdfast/simulator'\nimport 'holdfast'\n",
-    'holdfast.ts': "import './cache/cache.ts'\nimport './discord/transport.ts'\n",
-    'index.ts': "export * from './holdfast.ts'\nexport type { A } from './errors.ts'\n",
+    'instance/holdfast.ts': "import '../cache/cache.ts'\nimport '../discord/transport.ts'\n",
+    'index.ts': "export * from './instance/holdfast.ts'\nexport type { A } from './errors/errors.ts'\n",
   }
 
   test('finds nothing in a house that keeps to the design', () => {
@@ -234,15 +253,27 @@ describe('the check', () => {
     ['… in the type of something', { 'auth/b.ts': "let x: import('../cache/cache.ts').X" }, 'auth may not import'],
     ['… for its effects', { 'auth/b.ts': "import '../cache/cache.ts'" }, 'auth may not import'],
     ['a dynamic import of who knows what', { 'auth/b.ts': 'await import(name)' }, 'not written out'],
-    ['the hall importing a room', { 'call.ts': "import '../src/cache/cache.ts'" }, 'call.ts: imports'],
-    ['the hall importing a room directly', { 'call.ts': "import './cache/cache.ts'" }, 'hall may not import'],
-    ['a room importing holdfast.ts', { 'auth/b.ts': "import '../holdfast.ts'" }, 'auth may not import holdfast.ts'],
+    ['a foundation importing a room', { 'time/b.ts': "import '../cache/cache.ts'" }, 'time may not import'],
+    ['a foundation importing a door', { 'errors/b.ts': "import '../doors/web.ts'" }, 'errors may not import'],
+    [
+      'a door importing a room that is none of its own',
+      { 'doors/b.ts': "import '../cache/cache.ts'" },
+      'doors may not',
+    ],
+    ['a room importing a door', { 'guard/b.ts': "import '../doors/web.ts'" }, 'guard may not import'],
+    ['the browser importing a foundation', { 'browser/b.ts': "import '../errors/errors.ts'" }, 'browser may not'],
+    ['a file beside index.ts', { 'stray.ts': '' }, 'no row'],
+    ['a room importing the line', { 'auth/b.ts': "import '../instance/holdfast.ts'" }, 'auth may not import instance'],
     ['a room importing index.ts', { 'auth/b.ts': "import '../index.ts'" }, 'auth may not import index.ts'],
     ['a room importing the package', { 'auth/b.ts': "import 'holdfast'" }, 'may not import holdfast'],
-    ['the simulator importing the hall', { 'simulator/b.ts': "import '../errors.ts'" }, 'simulator may not import'],
-    ['the cli importing the clock', { 'cli/b.ts': "import '../clock.ts'" }, 'cli may not import clock.ts'],
-    ['the cli importing holdfast.ts', { 'cli/b.ts': "import '../holdfast.ts'" }, 'cli may not import holdfast.ts'],
-    ['holdfast.ts importing the simulator', { 'holdfast.ts': "import './simulator/server.ts'" }, 'holdfast.ts may not'],
+    [
+      'the simulator importing errors',
+      { 'simulator/b.ts': "import '../errors/errors.ts'" },
+      'simulator may not import',
+    ],
+    ['the cli importing the clock', { 'cli/b.ts': "import '../time/clock.ts'" }, 'cli may not import time/clock.ts'],
+    ['the cli importing the line', { 'cli/b.ts': "import '../instance/holdfast.ts'" }, 'cli may not import instance'],
+    ['the line importing the simulator', { 'instance/b.ts': "import '../simulator/server.ts'" }, 'instance may not'],
     ['an import from outside src', { 'auth/b.ts': "import '../../test/x.ts'" }, 'outside src'],
     ['an import of a file that is not there', { 'auth/b.ts': "import './gone.ts'" }, 'not there'],
     [
@@ -263,15 +294,15 @@ describe('the check', () => {
     ['a room without a row', { 'attic/b.ts': '' }, 'no row'],
     [
       'a cycle',
-      { 'a.ts': "import './b.ts'", 'b.ts': "import './c.ts'", 'c.ts': "import './a.ts'" },
-      'a.ts → b.ts → c.ts',
+      { 'time/a.ts': "import './b.ts'", 'time/b.ts': "import './c.ts'", 'time/c.ts': "import './a.ts'" },
+      'time/a.ts → time/b.ts → time/c.ts',
     ],
     [
       'a cycle of types',
-      { 'a.ts': "import type { B } from './b.ts'", 'b.ts': "export type { A } from './a.ts'" },
+      { 'time/a.ts': "import type { B } from './b.ts'", 'time/b.ts': "export type { A } from './a.ts'" },
       'cycle',
     ],
-    ['a file that imports itself', { 'a.ts': "import './a.ts'" }, 'a.ts → a.ts'],
+    ['a file that imports itself', { 'time/a.ts': "import './a.ts'" }, 'time/a.ts → time/a.ts'],
     ['node: in browser', { 'browser/b.ts': "import { x } from 'node:events'" }, 'may not import node:events'],
     ['Date.now', { 'cache/b.ts': 'const t = Date.now()' }, 'reads the time'],
     ['Date.now as a value', { 'cache/b.ts': 'const now = Date.now' }, 'reads the time'],
@@ -294,7 +325,7 @@ describe('the check', () => {
     ['node:crypto', { 'auth/b.ts': "import { hash } from 'node:crypto'" }, 'may not import node:crypto'],
     ['a file named utils', { 'cache/utils.ts': '' }, 'the name utils says nothing'],
     ['a folder named shared', { 'cache/shared/entry.ts': '' }, 'the name shared says nothing'],
-    ['a file named types', { 'types.ts': '' }, 'the name types says nothing'],
+    ['a file named types', { 'guard/types.ts': '' }, 'the name types says nothing'],
   ])('finds %s', (_name, more, expected) => {
     const found = violations({ ...HOUSE, ...more })
     expect(found.filter((violation) => violation.includes(expected))).not.toEqual([])

@@ -1,7 +1,7 @@
 // Writes the reference pages from the source: npm run docs. A test fails where a page is not what this writes.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { NUMBERS, RATE_LIMIT_NUMBERS, TEXTS } from '../../src/config.ts'
-import { ERROR_CODES } from '../../src/error-codes.ts'
+import { NUMBERS, RATE_LIMIT_NUMBERS, TEXTS } from '../../src/config/config.ts'
+import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { REDIS_CHANNELS, REDIS_KEYS } from '../../src/redis/keys.ts'
 
 const NOTE = '<!-- Written by `npm run docs` from the source. Change the source. -->\n'
@@ -66,7 +66,7 @@ ${table(['variable', 'option', 'default', ''], texts)}
 
 ## Only as options
 
-${docsOf('src/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'random', 'retryOn'])}
+${docsOf('src/config/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'random', 'retryOn'])}
 
 ## Database
 
@@ -78,7 +78,7 @@ ${docsOf('src/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'ran
 \`REDIS_URL\` is a \`redis://\` or \`rediss://\` URL; \`HOLDFAST_SECRET\` is needed with it. Option \`redis\` is such a URL, or an
 object of:
 
-${docsOf('src/config.ts', 'RedisOptions', ['url', 'cluster', 'namespace', 'readTimeoutMs', 'writeTimeoutMs'], 'type')}
+${docsOf('src/config/config.ts', 'RedisOptions', ['url', 'cluster', 'namespace', 'readTimeoutMs', 'writeTimeoutMs'], 'type')}
 
 ## Secrets
 
@@ -124,7 +124,7 @@ ${table(['code', 'class', 'what it means', 'what to do'], rows)}
 }
 
 function events(): string {
-  const text = readFileSync(new URL('../../src/events.ts', import.meta.url), 'utf8')
+  const text = readFileSync(new URL('../../src/events/events.ts', import.meta.url), 'utf8')
   const union = text.slice(text.indexOf('export type HoldfastHappening'), text.indexOf('/** Where log lines go'))
   const rows: string[][] = []
   for (const [, doc, fields] of union.matchAll(/\/\*\* ([^*]+?) \*\/\s*\| \{([^}]*)\}/g)) {

@@ -1,7 +1,7 @@
-import type { Milliseconds } from '../clock.ts'
-import { HoldfastError } from '../errors.ts'
-import { REFUSAL_STATUS, type RefusalCode, wantsPage, writeRefusal } from '../refusal.ts'
-import type { AuthRequest } from '../session.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import { REFUSAL_STATUS, type RefusalCode, wantsPage, writeRefusal } from '../http/refusal.ts'
+import type { AuthRequest } from '../sessions/session.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /**
  * Why a request may not go on. `code` and `status` go together: UNAUTHENTICATED 401 (no session, or a dead token),

@@ -1,7 +1,7 @@
 import type { RESTGetAPIOAuth2CurrentAuthorizationResult } from 'discord-api-types/v10'
-import { ConfigError, DiscordUnavailableError } from '../errors.ts'
-import { fingerprint } from '../key-ring.ts'
-import type { AuthRequest, Session } from '../session.ts'
+import { ConfigError, DiscordUnavailableError } from '../errors/errors.ts'
+import { fingerprint } from '../secrets/key-ring.ts'
+import type { AuthRequest, Session } from '../sessions/session.ts'
 
 /** Whom a bearer token speaks for, as `/oauth2/@me` told. */
 export interface BearerIdentity {

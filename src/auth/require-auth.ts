@@ -1,16 +1,16 @@
-import type { Milliseconds } from '../clock.ts'
 import {
   ConfigError,
   DiscordAPIError,
   DiscordRateLimitError,
   DiscordUnavailableError,
   HoldfastError,
-} from '../errors.ts'
-import type { GuildMembership, GuildMemberships } from '../memberships.ts'
-import { allows, type PermissionName, permissionBit } from '../permissions.ts'
-import type { RefusalCode } from '../refusal.ts'
-import type { AuthRequest, Session, SessionResolver } from '../session.ts'
-import { tokenProblem } from '../token.ts'
+} from '../errors/errors.ts'
+import type { GuildMembership, GuildMemberships } from '../guilds/memberships.ts'
+import { allows, type PermissionName, permissionBit } from '../guilds/permissions.ts'
+import type { RefusalCode } from '../http/refusal.ts'
+import { tokenProblem } from '../secrets/token.ts'
+import type { AuthRequest, Session, SessionResolver } from '../sessions/session.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import { AuthError } from './auth-error.ts'
 
 /** What a route asks for. */

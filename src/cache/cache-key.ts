@@ -1,4 +1,4 @@
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
 
 /** A key of its own, or one that belongs to a user and goes with `invalidateUser`. No two different keys ever meet. */
 export type CacheKey = string | { readonly user: string; readonly key: string }

@@ -1,5 +1,5 @@
-import type { Milliseconds } from '../clock.ts'
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** How a value is loaded and how long it lasts. Times are milliseconds; those left out are the instance's. */
 export interface CacheOptions<T> {

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** A value and when it was fetched. Both its times count from then; nothing that happens later moves them. */
 export interface Entry {

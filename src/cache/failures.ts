@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock, Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
 
 const FIRST_BACKOFF_MS: Milliseconds = 5_000
 const LONGEST_BACKOFF_MS: Milliseconds = 5 * 60 * 1000

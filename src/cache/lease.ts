@@ -1,5 +1,5 @@
-import { type Clock, type Milliseconds, sleepIdly } from '../clock.ts'
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import { type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
 import type { Found, Moment, SharedKey, SharedTier, Ticket } from './shared-tier.ts'
 
 /** What a load came to: loaded here, or found because another process had loaded it. */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Entry } from './entry.ts'
 
 /** An entry's own cost beside its value. */

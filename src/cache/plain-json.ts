@@ -1,4 +1,4 @@
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
 
 /** Deeper than this is taken for a cycle. */
 const DEEPEST = 200

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** What a key is to a tier that several processes share. */
 export interface SharedKey {

@@ -1,7 +1,7 @@
 import type { Selectable } from 'kysely'
-import type { Milliseconds } from '../clock.ts'
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
 import type { KeyRow, KeyStore } from '../quota/key-store.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { DatabaseConnection } from './connection.ts'
 import type { Tables } from './schema.ts'
 

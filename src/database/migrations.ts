@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely'
-import type { Milliseconds } from '../clock.ts'
-import type { DatabaseConfig } from '../config.ts'
+import type { DatabaseConfig } from '../config/config.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Tables } from './schema.ts'
 
 /** Any number will do, as long as it is always the same: 'holdfast' on a telephone's keys. */

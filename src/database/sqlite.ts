@@ -1,5 +1,5 @@
 import type { SqliteDatabase } from 'kysely'
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** How long a statement may stand still for another process's lock. It stops the event loop; longer waits are slept. */
 const BUSY_MS: Milliseconds = 20

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Clock } from '../clock.ts'
+import type { Clock } from '../time/clock.ts'
 import { Latency } from './latency.ts'
 import { Principal, type Shared } from './principal.ts'
 

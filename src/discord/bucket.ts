@@ -1,5 +1,5 @@
-import type { Call } from '../call.ts'
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import type { Call } from './call.ts'
 
 /** What an answer's headers say about its bucket (docs, topic Rate Limits). Absent means unknown: not unlimited, not blocked. */
 export interface BucketNews {

@@ -1,8 +1,8 @@
-import type { Call, Method, Priority } from '../call.ts'
-import type { Milliseconds } from '../clock.ts'
-import { HoldfastError } from '../errors.ts'
-import { fingerprint } from '../key-ring.ts'
-import { tokenProblem } from '../token.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import { fingerprint } from '../secrets/key-ring.ts'
+import { tokenProblem } from '../secrets/token.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import type { Call, Method, Priority } from './call.ts'
 import { checkPath, routeOf } from './route.ts'
 
 /** How a call to Discord is made. Every default is the instance's setting. */

@@ -1,18 +1,18 @@
 import type { APIUser, RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
-import type { Answer, Call } from '../call.ts'
-import type { Clock, Milliseconds } from '../clock.ts'
-import { withDeadline } from '../deadline.ts'
+import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
 import {
   closedError,
   DiscordAPIError,
   DiscordRateLimitError,
   DiscordUnavailableError,
   type RateLimitScope,
-} from '../errors.ts'
-import type { Events } from '../events.ts'
-import { fingerprint } from '../key-ring.ts'
-import { type Flight, SingleFlight } from '../single-flight.ts'
+} from '../errors/errors.ts'
+import type { Events } from '../events/events.ts'
+import { fingerprint } from '../secrets/key-ring.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { withDeadline } from '../time/deadline.ts'
 import { Admission } from './admission.ts'
+import type { Answer, Call } from './call.ts'
 import { type DiscordFetchOptions, type Rules, toCall, toRules } from './call-options.ts'
 import type { Fleet } from './fleet.ts'
 import type { KnownGet } from './known-routes.ts'

@@ -1,6 +1,6 @@
-import { Bell } from '../bell.ts'
-import { Breaker, type BreakerState } from '../breaker.ts'
-import type { Clock, Milliseconds } from '../clock.ts'
+import { Breaker, type BreakerState } from '../concurrency/breaker.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { Bell } from './waiters.ts'
 
 const FIRST_BAN_MS: Milliseconds = 60_000
 const LONGEST_BAN_MS: Milliseconds = 60 * 60 * 1000

@@ -1,5 +1,5 @@
-import type { Route } from '../call.ts'
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import type { Route } from './call.ts'
 
 /**
  * What one process learns about Discord and the others must know: an address that is banned or free again, somebody's

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** 50 requests a second for each bot or user (docs, topic Rate Limits, Global Rate Limit). */
 export const GLOBAL_PER_SECOND = 50

@@ -1,7 +1,7 @@
-import { Bell } from '../bell.ts'
-import type { Priority } from '../call.ts'
-import type { Clock, Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import type { Priority } from './call.ts'
 import type { InvalidRequests } from './fleet.ts'
+import { Bell } from './waiters.ts'
 
 /** Discord bans an address after this many 401, 403 and 429 (not `shared`) within ten minutes (docs, topic Rate Limits, Invalid Request Limit). */
 export const INVALID_LIMIT = 10_000

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** How long a shortest round trip is believed: a path that became faster is noticed within two of these. */
 const GENERATION_MS = 30_000

@@ -1,7 +1,7 @@
-import type { Call } from '../call.ts'
-import type { Clock, Milliseconds } from '../clock.ts'
-import { alarm } from '../clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { alarm } from '../time/clock.ts'
 import { Bucket, type BucketNews, type Sent, type Waiter } from './bucket.ts'
+import type { Call } from './call.ts'
 import { GlobalLimit } from './global-limit.ts'
 
 /** A place that was taken before sending. Exactly one of its three endings must be called, once. */

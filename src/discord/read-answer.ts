@@ -1,5 +1,5 @@
-import type { Answer, Call } from '../call.ts'
-import { DiscordUnavailableError } from '../errors.ts'
+import { DiscordUnavailableError } from '../errors/errors.ts'
+import type { Answer, Call } from './call.ts'
 
 /** The JSON of a successful answer; undefined where there is none to have (204, or an empty body of a write). */
 export function readAnswer(answer: Answer, call: Call, attempts: number): unknown {

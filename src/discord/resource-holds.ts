@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import type { Route } from '../call.ts'
-import type { Clock, Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import type { Route } from './call.ts'
 
 const RESOURCES_HELD = 10_000
 

@@ -1,8 +1,8 @@
-import type { Answer, Method, Route } from '../call.ts'
-import type { Milliseconds } from '../clock.ts'
-import type { RateLimitScope } from '../errors.ts'
-import { parseHttpDate, parseRetryAfter, secondsToWait } from '../retry-after.ts'
+import type { RateLimitScope } from '../errors/errors.ts'
+import { parseHttpDate, parseRetryAfter, secondsToWait } from '../http/retry-after.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { BucketNews } from './bucket.ts'
+import type { Answer, Method, Route } from './call.ts'
 
 /** What an answer means. */
 export type Verdict =

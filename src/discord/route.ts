@@ -1,5 +1,5 @@
-import type { Method, Route } from '../call.ts'
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import type { Method, Route } from './call.ts'
 import { ANSWER_SHAPES } from './known-routes.ts'
 
 const VISIBLE_ASCII = /^[\x21-\x7e]*$/

@@ -1,7 +1,7 @@
 import { type Dispatcher, Pool } from 'undici'
-import type { Answer, AnswerHeaders, Call } from '../call.ts'
-import { alarm, type Clock, type Milliseconds } from '../clock.ts'
-import { type DiscordUnavailableCode, DiscordUnavailableError } from '../errors.ts'
+import { type DiscordUnavailableCode, DiscordUnavailableError } from '../errors/errors.ts'
+import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
+import type { Answer, AnswerHeaders, Call } from './call.ts'
 
 /** A longer body is not one of Discord's answers: 200 guilds are 60 kB, a page of members 500 kB. */
 export const LARGEST_BODY_BYTES = 8 * 1024 * 1024

@@ -1,8 +1,8 @@
-import type { Call } from '../call.ts'
-import type { Clock, Milliseconds } from '../clock.ts'
-import { withDeadline } from '../deadline.ts'
-import { DiscordRateLimitError, type RateLimitScope } from '../errors.ts'
-import type { Events } from '../events.ts'
+import { DiscordRateLimitError, type RateLimitScope } from '../errors/errors.ts'
+import type { Events } from '../events/events.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { withDeadline } from '../time/deadline.ts'
+import type { Call } from './call.ts'
 import type { Permit, Principal } from './principal.ts'
 
 /** Said where nobody can know how long it would have taken. */

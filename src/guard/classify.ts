@@ -1,5 +1,5 @@
-import { wantsPage } from '../refusal.ts'
-import type { RequestClass } from '../request-class.ts'
+import { wantsPage } from '../http/refusal.ts'
+import type { RequestClass } from '../http/request-class.ts'
 import type { GuardRequest } from './guard-request.ts'
 import { hasParameter, normalPath } from './request-path.ts'
 

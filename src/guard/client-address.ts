@@ -1,4 +1,4 @@
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from '../errors/errors.ts'
 import type { GuardRequest } from './guard-request.ts'
 
 /** An address as its eight groups of 16 bits; IPv4 in the mapped range (RFC 4291, section 2.5.5.2). */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Quota } from './rules.ts'
 
 /** What requests are counted under: a verified user, a verified session, or an address. */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { CallerKind, Count } from './counters.ts'
 import type { Quota } from './rules.ts'
 

@@ -1,6 +1,6 @@
 import { getHeapStatistics } from 'node:v8'
-import { type Clock, eventLoopDelay, every, type Milliseconds } from '../clock.ts'
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from '../errors/errors.ts'
+import { type Clock, eventLoopDelay, every, type Milliseconds } from '../time/clock.ts'
 import { containerMemory } from './container-memory.ts'
 import { inFlightLevel, type LoadLevel, nextLevel, type Reading } from './load-level.ts'
 

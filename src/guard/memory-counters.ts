@@ -1,6 +1,6 @@
-import type { Clock, Milliseconds } from '../clock.ts'
-import { turnTime } from '../clock.ts'
-import { type Month, monthOf } from '../month.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { turnTime } from '../time/clock.ts'
+import { type Month, monthOf } from '../time/month.ts'
 import type { CallerKind, Count, Refusable, Taken } from './counters.ts'
 import type { Quota } from './rules.ts'
 

@@ -1,4 +1,4 @@
-import type { RequestClass } from '../request-class.ts'
+import type { RequestClass } from '../http/request-class.ts'
 import { classify } from './classify.ts'
 import type { PassDecision } from './decision.ts'
 import type { Guard } from './guard.ts'

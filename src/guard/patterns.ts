@@ -1,4 +1,4 @@
-import { ConfigError } from '../errors.ts'
+import { ConfigError } from '../errors/errors.ts'
 import { normalPath } from './request-path.ts'
 
 /** Where something applies: a path, or a family of paths, for one method or for all. */

@@ -1,6 +1,6 @@
-import type { Milliseconds } from '../clock.ts'
-import type { DefaultRateLimit } from '../config.ts'
-import { ConfigError } from '../errors.ts'
+import type { DefaultRateLimit } from '../config/config.ts'
+import { ConfigError } from '../errors/errors.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import { bySpecificity, matches, type Pattern, readPattern, segmentsOf } from './patterns.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { alarm, type Clock, type Milliseconds, systemClock } from '../clock.ts'
+import { alarm, type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import { Lane } from './lane.ts'
 import type { Taken } from './owner-pool.ts'
 import { type OwnerQuota, PooledQuota } from './owner-quota.ts'

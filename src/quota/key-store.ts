@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** A key as it is stored: sealed, and named under the vault's naming key. */
 export interface KeyRow {

@@ -1,8 +1,8 @@
 import { inspect } from 'node:util'
-import type { Clock, Milliseconds } from '../clock.ts'
-import { abandonable, withDeadline } from '../deadline.ts'
-import { closedError, HoldfastError } from '../errors.ts'
-import { type KeyRing, Names, randomId } from '../key-ring.ts'
+import { closedError, HoldfastError } from '../errors/errors.ts'
+import { type KeyRing, Names, randomId } from '../secrets/key-ring.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { abandonable, withDeadline } from '../time/deadline.ts'
 import type { KeyRow, KeyStore } from './key-store.ts'
 
 /** A key that the vault holds. */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** After this an owner whose calls nobody made counts as unknown again. */
 const KNOWN_FOR_MS: Milliseconds = 60_000

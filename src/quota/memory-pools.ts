@@ -1,5 +1,5 @@
-import type { Clock, Milliseconds } from '../clock.ts'
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
 import { type Allowance, OwnerPool, type PoolState, type QuotaAnswer, type Taken, type Window } from './owner-pool.ts'
 import type { OwnerLimits, PoolStore } from './pool-store.ts'
 

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /** What an answer of the upstream says about its owner's quota. A field that is left out, negative or no number says nothing. */
 export interface QuotaAnswer {

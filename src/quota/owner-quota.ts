@@ -1,7 +1,7 @@
-import type { Clock, Milliseconds } from '../clock.ts'
-import { ConfigError, closedError, HoldfastError } from '../errors.ts'
-import type { Events } from '../events.ts'
-import type { Names } from '../key-ring.ts'
+import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
+import type { Events } from '../events/events.ts'
+import type { Names } from '../secrets/key-ring.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { QuotaAnswer, Taken, Window } from './owner-pool.ts'
 import type { OwnerLimits, PoolStore } from './pool-store.ts'
 

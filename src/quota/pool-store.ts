@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { PoolState, QuotaAnswer, Taken } from './owner-pool.ts'
 
 /** The limits that were given when the quota was made. */

@@ -1,4 +1,4 @@
-import { afterInput, alarm, type Clock, type Milliseconds } from '../clock.ts'
+import { afterInput, alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 
 /** A question that has to be answered in time. */
 export interface Deadline {

@@ -1,5 +1,5 @@
-import type { Clock, Milliseconds } from '../clock.ts'
 import type { Fleet, FleetNews, InvalidRequests, Notice } from '../discord/fleet.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { Redis, RedisConnection, Resident } from './connection.ts'
 import { REDIS_KEYS } from './keys.ts'
 import type { News } from './news.ts'

@@ -1,6 +1,6 @@
 import type { createClient as CreateClient, createCluster as CreateCluster } from '@keyv/redis'
-import type { Milliseconds } from '../clock.ts'
-import type { RedisConfig } from '../config.ts'
+import type { RedisConfig } from '../config/config.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Script } from './script.ts'
 
 /** RESP's type of bulk strings: read as Buffers where values are binary. */

@@ -1,4 +1,4 @@
-import { type KeyRing, uniqueToken } from '../key-ring.ts'
+import { type KeyRing, uniqueToken } from '../secrets/key-ring.ts'
 import type { RedisConnection } from './connection.ts'
 import { REDIS_CHANNELS } from './keys.ts'
 

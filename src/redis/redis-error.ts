@@ -1,4 +1,4 @@
-import { HoldfastError } from '../errors.ts'
+import { HoldfastError } from '../errors/errors.ts'
 
 /** Replies that mean: nothing can be done with this Redis now. */
 const AWAY_REPLY =

@@ -1,4 +1,4 @@
-import type { Clock, Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
 
 /** An estimate is replaced after this, so that a drift between two clocks does not add up. */
 const ESTIMATE_LASTS_MS: Milliseconds = 60_000

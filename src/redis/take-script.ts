@@ -1,6 +1,6 @@
-import type { Milliseconds } from '../clock.ts'
 import type { Quota } from '../guard/rules.ts'
-import type { Month } from '../month.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import type { Month } from '../time/month.ts'
 import { defineScript, type Script } from './script.ts'
 
 /**

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Verdict } from './limits.ts'
 
 /** One answer as it will be written, before anything goes wrong on the wire. */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Random } from './random.ts'
 
 /** What an access or refresh token stands for. */

@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 
 /**
  * Discord's invalid-request limit: more than `count` answers of 401, 403 or 429 (scope `shared` excepted; those made by

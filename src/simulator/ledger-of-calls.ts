@@ -1,4 +1,4 @@
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { RateLimitScope } from './answer.ts'
 import type { FaultKind } from './faults.ts'
 

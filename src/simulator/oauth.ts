@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Milliseconds } from '../clock.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import { type Answer, cloudflarePage, invalidContentType, json, oauthError, redirect } from './answer.ts'
 import type { Application } from './application.ts'
 import type { Credentials, Grant } from './credentials.ts'

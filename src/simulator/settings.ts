@@ -1,4 +1,4 @@
-import { type Clock, type Milliseconds, systemClock } from '../clock.ts'
+import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import type { InvalidLimit } from './invalid-requests.ts'
 import type { Limit } from './limits.ts'
 

@@ -1,4 +1,4 @@
-import type { Clock, Milliseconds } from '../clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
 
 /** A clock that stands still until it is told to move. */
 export interface VirtualClock extends Clock {

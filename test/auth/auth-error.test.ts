@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { AuthError } from '../../src/auth/auth-error.ts'
-import { HoldfastError, withRetryAfter } from '../../src/errors.ts'
+import { HoldfastError, withRetryAfter } from '../../src/errors/errors.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 const CODES = [

@@ -1,6 +1,6 @@
 import nock from 'nock'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { ConfigError } from '../../src/errors.ts'
+import { ConfigError } from '../../src/errors/errors.ts'
 import { blocked403, CLIENT_ID, down, GUILDS, guild, limited, ok, refusal, refused401, setUp } from './discord.ts'
 
 const ME = '/oauth2/@me'

@@ -1,9 +1,9 @@
 import nock from 'nock'
 import type { AuthError } from '../../src/auth/auth-error.ts'
-import type { HoldfastOptions } from '../../src/config.ts'
-import type { HoldfastEvent } from '../../src/events.ts'
-import { createHoldfast } from '../../src/holdfast.ts'
-import type { Session } from '../../src/session.ts'
+import type { HoldfastOptions } from '../../src/config/config.ts'
+import type { HoldfastEvent } from '../../src/events/events.ts'
+import { createHoldfast } from '../../src/instance/holdfast.ts'
+import type { Session } from '../../src/sessions/session.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 /** The bits that the tests name, written out, so that they do not agree with a mistake in the table they check. */

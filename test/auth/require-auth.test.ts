@@ -1,8 +1,8 @@
 import nock from 'nock'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { AuthError } from '../../src/auth/auth-error.ts'
-import { ConfigError } from '../../src/errors.ts'
-import type { Session } from '../../src/session.ts'
+import { ConfigError } from '../../src/errors/errors.ts'
+import type { Session } from '../../src/sessions/session.ts'
 import {
   ADMINISTRATOR,
   blocked403,

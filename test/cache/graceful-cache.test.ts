@@ -2,8 +2,8 @@ import { describe, expect, test, vi } from 'vitest'
 import type { LoadContext } from '../../src/cache/cache-options.ts'
 import { GracefulCache, type GracefulCacheOptions } from '../../src/cache/graceful-cache.ts'
 import type { SharedTier } from '../../src/cache/shared-tier.ts'
-import { HoldfastError } from '../../src/errors.ts'
-import { Events, type HoldfastEvent } from '../../src/events.ts'
+import { HoldfastError } from '../../src/errors/errors.ts'
+import { Events, type HoldfastEvent } from '../../src/events/events.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 const FRESH = 60_000

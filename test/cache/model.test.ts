@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { CacheKey } from '../../src/cache/cache-key.ts'
 import type { LoadContext } from '../../src/cache/cache-options.ts'
 import { GracefulCache } from '../../src/cache/graceful-cache.ts'
-import { Events } from '../../src/events.ts'
+import { Events } from '../../src/events/events.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 // Random histories against a small second cache that only knows the promises: it keeps what was said when, and

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { CacheKey } from '../../src/cache/cache-key.ts'
 import { GracefulCache } from '../../src/cache/graceful-cache.ts'
-import { systemClock } from '../../src/clock.ts'
+import { systemClock } from '../../src/time/clock.ts'
 import { beside, openFleet, SERVERS, until } from '../redis/room.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 

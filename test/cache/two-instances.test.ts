@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test, vi } from 'vitest'
 import type { CacheOptions } from '../../src/cache/cache-options.ts'
 import { GracefulCache, type GracefulCacheOptions } from '../../src/cache/graceful-cache.ts'
-import { systemClock } from '../../src/clock.ts'
+import { systemClock } from '../../src/time/clock.ts'
 import {
   beside,
   openFleet,

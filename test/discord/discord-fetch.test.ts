@@ -1,6 +1,11 @@
 import nock from 'nock'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { DiscordAPIError, DiscordRateLimitError, DiscordUnavailableError, HoldfastError } from '../../src/errors.ts'
+import {
+  DiscordAPIError,
+  DiscordRateLimitError,
+  DiscordUnavailableError,
+  HoldfastError,
+} from '../../src/errors/errors.ts'
 import { anyAnswer, failureOf, HEADERS, LIMITED, ORIGIN, scriptedDiscord, watched } from './scripted-discord.ts'
 
 beforeAll(() => nock.disableNetConnect())

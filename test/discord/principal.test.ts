@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Call, Priority } from '../../src/call.ts'
-import type { Milliseconds } from '../../src/clock.ts'
 import type { BucketNews } from '../../src/discord/bucket.ts'
 import { BucketMap } from '../../src/discord/bucket-map.ts'
+import type { Call, Priority } from '../../src/discord/call.ts'
 import { Latency } from '../../src/discord/latency.ts'
 import { type Permit, Principal } from '../../src/discord/principal.ts'
 import { routeOf } from '../../src/discord/route.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+import type { Milliseconds } from '../../src/time/clock.ts'
 
 const never = new AbortController().signal
 

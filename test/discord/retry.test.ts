@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Answer } from '../../src/call.ts'
+import type { Answer } from '../../src/discord/call.ts'
 import {
   backoffMs,
   bucketNews,
@@ -10,7 +10,7 @@ import {
   type RateLimited,
 } from '../../src/discord/retry.ts'
 import { routeOf } from '../../src/discord/route.ts'
-import { LONGEST_WAIT_MS } from '../../src/retry-after.ts'
+import { LONGEST_WAIT_MS } from '../../src/http/retry-after.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 const GUILDS = routeOf('GET', '/users/@me/guilds')

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ANSWER_SHAPES } from '../../src/discord/known-routes.ts'
 import { checkPath, routeOf } from '../../src/discord/route.ts'
-import { HoldfastError } from '../../src/errors.ts'
+import { HoldfastError } from '../../src/errors/errors.ts'
 
 const refusal = (path: unknown): HoldfastError => {
   try {

@@ -1,6 +1,6 @@
 import { createHoldfast, type HoldfastEvent, type HoldfastOptions } from 'holdfast'
 import nock from 'nock'
-import type { DiscordRateLimitError } from '../../src/errors.ts'
+import type { DiscordRateLimitError } from '../../src/errors/errors.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 export const ORIGIN = 'https://discord.test'

@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import { createHoldfast, type HoldfastEvent, type HoldfastOptions } from 'holdfast'
 import { afterEach, describe, expect, test } from 'vitest'
 import { LARGEST_BODY_BYTES } from '../../src/discord/transport.ts'
-import { DiscordUnavailableError } from '../../src/errors.ts'
+import { DiscordUnavailableError } from '../../src/errors/errors.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { failureOf, watched } from './scripted-discord.ts'
 

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { pages } from '../../docs/reference/write.ts'
-import { ERROR_CODES } from '../../src/error-codes.ts'
+import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 
 const source = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ConfigError } from '../../src/errors.ts'
+import { ConfigError } from '../../src/errors/errors.ts'
 import { addressBucket, clientBucket, readTrustedPeers } from '../../src/guard/client-address.ts'
 
 describe('addressBucket', () => {

@@ -1,7 +1,8 @@
 import { parseRateLimit } from 'ratelimit-header-parser'
 import { parseList } from 'structured-headers'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { ConfigError } from '../../src/errors.ts'
+import { ConfigError } from '../../src/errors/errors.ts'
+import { parseRetryAfter } from '../../src/http/retry-after.ts'
 import {
   createGuard,
   createHoldfast,
@@ -10,7 +11,6 @@ import {
   type PassDecision,
   type RefuseDecision,
 } from '../../src/index.ts'
-import { parseRetryAfter } from '../../src/retry-after.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { ask, guarded, header, PAGE, passes } from './asking.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ConfigError } from '../../src/errors.ts'
+import { ConfigError } from '../../src/errors/errors.ts'
 import { PathList } from '../../src/guard/patterns.ts'
 import { normalPath, pathWithoutIds } from '../../src/guard/request-path.ts'
 import { Routes, ruleFor } from '../../src/guard/routes.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createOwnerQuota } from '../../src/quotas.ts'
+import { createOwnerQuota } from '../../src/instance/quota.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 // Random histories against an upstream that counts for itself. It knows what was really made, by us and by somebody

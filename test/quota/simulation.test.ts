@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { createOwnerQuota } from '../../src/instance/quota.ts'
 import { batch } from '../../src/quota/batch.ts'
-import { createOwnerQuota } from '../../src/quotas.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { FOUR_KEYS, seeded, Upstream } from './upstream.ts'
 

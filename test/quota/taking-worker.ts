@@ -1,6 +1,6 @@
 // One of several processes that share an owner: takes what it can, calls, and teaches what the answer says.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createOwnerQuota } from '../../src/quotas.ts'
+import { createOwnerQuota } from '../../src/instance/quota.ts'
 
 const { redis, limit, windowMs, api } = JSON.parse(process.argv[2]!)
 const quota = createOwnerQuota({ limit, windowMs, redis })

@@ -1,5 +1,5 @@
-import type { Clock } from '../../src/clock.ts'
 import type { QuotaAnswer } from '../../src/quota/owner-pool.ts'
+import type { Clock } from '../../src/time/clock.ts'
 
 /** A window of the upstream, by owner: it begins with its first call, as the upstream sees it arrive. */
 interface Pool {

@@ -1,15 +1,15 @@
 // A process of its own that takes places in limits: driven by its parent, over messages.
 
-import { systemClock } from '../../src/clock.ts'
-import { readRedis } from '../../src/config.ts'
-import { Events } from '../../src/events.ts'
+import { readRedis } from '../../src/config/config.ts'
+import { Events } from '../../src/events/events.ts'
 import type { Taken } from '../../src/guard/counters.ts'
 import type { Quota } from '../../src/guard/rules.ts'
-import { KeyRing } from '../../src/key-ring.ts'
 import { RedisConnection } from '../../src/redis/connection.ts'
 import { GuardCounters } from '../../src/redis/guard-counters.ts'
 import { Naming } from '../../src/redis/naming.ts'
 import { News } from '../../src/redis/news.ts'
+import { KeyRing } from '../../src/secrets/key-ring.ts'
+import { systemClock } from '../../src/time/clock.ts'
 
 export const SECRET = 'a secret that all processes of these tests share'
 

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@keyv/redis'
 import { inject } from 'vitest'
-import { type Clock, systemClock } from '../../src/clock.ts'
-import { DISCORD_API } from '../../src/config.ts'
-import { Events, type HoldfastEvent } from '../../src/events.ts'
+import { DISCORD_API } from '../../src/config/config.ts'
+import { Events, type HoldfastEvent } from '../../src/events/events.ts'
 import { openRedis } from '../../src/redis/redis.ts'
+import { type Clock, systemClock } from '../../src/time/clock.ts'
 
 /** The Redis that all tests share: each uses a namespace of its own. */
 export const REDIS_URL = inject('redisUrl')

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { SharedKey, Ticket } from '../../src/cache/shared-tier.ts'
 import type { FleetNews, InvalidRequests } from '../../src/discord/fleet.ts'
 import { routeOf } from '../../src/discord/route.ts'
-import { KeyRing } from '../../src/key-ring.ts'
+import { KeyRing } from '../../src/secrets/key-ring.ts'
 import { attentive } from '../contracts/shared-tier.ts'
 import {
   beside,

@@ -1,0 +1,31 @@
+import type { DatabaseConfig } from '../config/config.ts'
+import { ConfigError } from '../errors/errors.ts'
+import type { Events, Logger } from '../events/events.ts'
+import type { Clock } from '../time/clock.ts'
+
+/** What an instance shares with what is made beside it: a guard, a quota, a vault. */
+export interface InstanceParts {
+  readonly clock: Clock
+  readonly events: Events
+  readonly logger: Logger | undefined
+  /** The newest first; empty where the instance has none. */
+  readonly secrets: readonly string[]
+  readonly database: DatabaseConfig | undefined
+  /** What the redis room opened, for those who may know that room. */
+  readonly redis: unknown
+}
+
+/** Under a global symbol, so that an instance of another copy of the package is known too. */
+const PARTS = Symbol.for('holdfast.parts')
+
+export function keepParts(instance: object, parts: InstanceParts): void {
+  Object.defineProperty(instance, PARTS, { value: parts })
+}
+
+/** The parts of what `createHoldfast` returned; undefined without an instance. Throws ConfigError for anything else. */
+export function partsOf(instance: object | undefined): InstanceParts | undefined {
+  if (instance === undefined) return undefined
+  const parts = (instance as { [PARTS]?: InstanceParts } | null)?.[PARTS]
+  if (!parts) throw new ConfigError('holdfast', 'option holdfast must be what createHoldfast() returned')
+  return parts
+}
