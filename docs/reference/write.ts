@@ -1,8 +1,10 @@
 // Writes the reference pages from the source: npm run docs. A test fails where a page is not what this writes.
 import { readFileSync, writeFileSync } from 'node:fs'
-import { NUMBERS, RATE_LIMIT_NUMBERS, TEXTS } from '../../src/config/config.ts'
+import type { OptionTable } from '../../src/config/options.ts'
+import { RATE_LIMIT_NUMBERS } from '../../src/config/settings.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 import { REDIS_CHANNELS, REDIS_KEYS } from '../../src/redis/keys.ts'
+import { OPTION_TABLES } from './option-tables.ts'
 
 const NOTE = '<!-- Written by `npm run docs` from the source. Change the source. -->\n'
 
@@ -11,99 +13,48 @@ function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>):
   return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
 }
 
-/** Defaults that are not a number. */
-const PRESETS: Readonly<Record<string, string>> = {
-  'cache.maxBytes': 'a quarter of the heap limit',
-  maxAnon: '`RATE_LIMIT_MAX`',
-}
-
 function configuration(): string {
-  const plural = (value: number, unitName: string) =>
-    `${value.toLocaleString('en-US').replaceAll(',', ' ')} ${unitName}`
-  const numbers = Object.entries({ ...NUMBERS, ...RATE_LIMIT_NUMBERS }).map(([option, setting]) => {
-    const {
-      variable,
-      unit = 1,
-      unitName,
-      min,
-      max,
-      fallback,
-    } = setting as {
-      variable?: string
-      unit?: number
-      unitName: string
-      min: number
-      max: number
-      fallback: number
-    }
-    const preset = PRESETS[option] ?? plural(fallback / unit, unitName)
-    return [
-      variable ? `\`${variable}\`` : '–',
-      option in RATE_LIMIT_NUMBERS ? '–' : `\`${option}\``,
-      preset,
-      `${plural(min / unit, '').trim()} to ${plural(max / unit, '').trim()}`,
-      option.endsWith('Ms') && unit !== 1 ? `${unitName}; the option is in milliseconds` : unitName,
-    ]
-  })
-  const texts = Object.entries(TEXTS).map(([option, { variable, secret }]) => [
+  const variables = Object.values(RATE_LIMIT_NUMBERS).map(({ variable, unitName, min, max, fallback }) => [
     `\`${variable}\``,
-    `\`${option}\``,
-    option === 'discord.baseUrl' ? "Discord's v10 API" : '–',
-    secret ? 'a secret; never shown' : '',
+    unitName,
+    fallback === 0 ? '`RATE_LIMIT_MAX`' : String(fallback),
+    `${min} to ${max}`,
   ])
   return `# Configuration
 ${NOTE}
-Options given to \`createHoldfast\` beat environment variables, which beat defaults. A value that cannot be used is a
-\`ConfigError\` when the instance is made; so is a variable that is set and empty. \`npx holdfast doctor\` checks them all.
+Options beat environment variables, which beat defaults. An option that cannot be used, and one that does not exist, is a
+\`ConfigError\` that names it, what is accepted and the nearest right name; for options of single calls a \`HoldfastError\`
+with code \`INVALID_OPTION\`. A variable that is set and empty cannot be used. An option that is there and \`undefined\` counts
+as not given, but where it decides access: there it is refused (marked †). \`npx holdfast doctor\` checks the environment.
 
-## Numbers
+A variable may have its own unit: \`DISCORD_GUILD_CACHE_FRESH_MINUTES\` is minutes, \`DISCORD_GUILD_CACHE_STALE_HOURS\` hours;
+options are in milliseconds wherever their name ends in \`Ms\`.
+${OPTION_TABLES.map(({ of, table: options }) => `\n## ${of}\n\n${optionTable(options)}\n`).join('')}
+## The guard's default rule
 
-${table(['variable', 'option', 'default', 'from … to', 'unit'], numbers)}
-
-## Texts
-
-${table(['variable', 'option', 'default', ''], texts)}
-
-## Only as options
-
-${docsOf('src/config/config.ts', 'HoldfastOptions', ['session', 'logger', 'clock', 'random', 'retryOn'])}
-
-## Database
-
-\`DATABASE_URL\`, or option \`database\`, is \`sqlite:PATH\`, \`sqlite::memory:\` or a \`postgres://\` URL;
-\`HOLDFAST_SECRET\` is needed with it. It is where key vaults keep their keys.
-
-## Redis
-
-\`REDIS_URL\` is a \`redis://\` or \`rediss://\` URL; \`HOLDFAST_SECRET\` is needed with it. Option \`redis\` is such a URL, or an
-object of:
-
-${docsOf('src/config/config.ts', 'RedisOptions', ['url', 'cluster', 'namespace', 'readTimeoutMs', 'writeTimeoutMs'], 'type')}
+${table(['variable', 'unit', 'default', 'from … to'], variables)}
 
 ## Secrets
 
-| variable | option | |
-| --- | --- | --- |
-| \`HOLDFAST_SECRET\` | \`secret\` | at least 32 bytes; seals and names what is kept outside the process |
-| \`HOLDFAST_SECRET_PREVIOUS\` | the second of a list | what was sealed under it can still be opened; drop it when the stale time has passed |
+\`HOLDFAST_SECRET\` (or option \`secret\`) has at least 32 bytes. It is required with Redis, a database or a key vault.
+\`HOLDFAST_SECRET_PREVIOUS\` (the second of a list) still opens what was sealed under it; drop it when the stale time has passed.
 `
 }
 
-/** The first line of the docstrings of some properties of an interface. */
-function docsOf(
-  file: string,
-  name: string,
-  wanted: readonly string[],
-  kind: 'interface' | 'type' = 'interface',
-): string {
-  const text = readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
-  const body = text.slice(text.indexOf(`export ${kind} ${name}`))
-  const rows = wanted.map((property) => {
-    const found = new RegExp(`(?:/\\*\\* ([^\\n]*?) \\*/\\s*)?\\b${property}\\??: ([^\\n}]+)`).exec(body)
-    if (!found) throw new Error(`${name} has no ${property}`)
-    return [`\`${property}\``, `\`${found[2]!.trim()}\``, found[1] ?? '']
-  })
-  return table(['option', 'type', ''], rows)
+/** The options of a function as rows; those within an option by their path. */
+function optionTable(options: OptionTable): string {
+  const rows = (of: OptionTable, path: string): string[][] =>
+    Object.entries(of).flatMap(([name, { means, accepts, preset, variable, required, refuseUndefined, within }]) => [
+      [
+        `\`${path}${name}\`${refuseUndefined ? ' †' : ''}`,
+        accepts.words,
+        required ? 'required' : (preset ?? '–'),
+        variable ? `\`${variable}\`` : '–',
+        means,
+      ],
+      ...(within ? rows(within, `${path}${name}.`) : []),
+    ])
+  return table(['option', 'accepts', 'default', 'variable', 'what it does'], rows(options, ''))
 }
 
 function errors(): string {

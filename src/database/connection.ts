@@ -1,5 +1,5 @@
 import type { Kysely, Transaction } from 'kysely'
-import type { DatabaseConfig } from '../config/config.ts'
+import type { DatabaseConfig } from '../config/database.ts'
 import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { abandonable, withDeadline } from '../time/deadline.ts'

@@ -1,4 +1,4 @@
-import type { DefaultRateLimit } from '../config/config.ts'
+import type { DefaultRateLimit } from '../config/rate-limit.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import { bySpecificity, matches, type Pattern, readPattern, segmentsOf } from './patterns.ts'

@@ -1,5 +1,7 @@
 import { AuthError } from '../auth/auth-error.ts'
-import { type RedisOptions, readRateLimit, readRedis, readSecrets, secretNeeded } from '../config/config.ts'
+import { readRateLimit } from '../config/rate-limit.ts'
+import { type RedisOptions, readRedis } from '../config/redis.ts'
+import { readSecrets, secretNeeded } from '../config/secrets.ts'
 import { ConfigError } from '../errors/errors.ts'
 import { Events, type HoldfastEvent, type Logger } from '../events/events.ts'
 import { API_PREFIXES } from '../guard/classify.ts'

@@ -1,4 +1,4 @@
-import type { DatabaseConfig } from '../config/config.ts'
+import type { DatabaseConfig } from '../config/database.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import type { Clock } from '../time/clock.ts'

@@ -1,12 +1,6 @@
-import {
-  type DatabaseConfig,
-  type RedisConfig,
-  type RedisOptions,
-  readDatabase,
-  readRedis,
-  readSecrets,
-  secretNeeded,
-} from '../config/config.ts'
+import { type DatabaseConfig, readDatabase } from '../config/database.ts'
+import { type RedisConfig, type RedisOptions, readRedis } from '../config/redis.ts'
+import { readSecrets, secretNeeded } from '../config/secrets.ts'
 import { ConfigError } from '../errors/errors.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
 import { type KeyVault, openVault } from '../quota/key-vault.ts'

@@ -1,5 +1,5 @@
 import { Breaker } from '../concurrency/breaker.ts'
-import type { RedisConfig } from '../config/config.ts'
+import type { RedisConfig } from '../config/redis.ts'
 import { closedError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import { uniqueToken } from '../secrets/key-ring.ts'

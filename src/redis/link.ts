@@ -1,5 +1,5 @@
 import type { createClient as CreateClient, createCluster as CreateCluster } from '@keyv/redis'
-import type { RedisConfig } from '../config/config.ts'
+import type { RedisConfig } from '../config/redis.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { Script } from './script.ts'
 

@@ -1,5 +1,5 @@
-import type { RedisConfig } from '../config/config.ts'
-import { DISCORD_API } from '../config/config.ts'
+import type { RedisConfig } from '../config/redis.ts'
+import { DISCORD_API } from '../config/settings.ts'
 import type { Events, Logger } from '../events/events.ts'
 import { fingerprint, KeyRing } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'

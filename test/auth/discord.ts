@@ -1,6 +1,6 @@
 import nock from 'nock'
 import type { AuthError } from '../../src/auth/auth-error.ts'
-import type { HoldfastOptions } from '../../src/config/config.ts'
+import type { HoldfastOptions } from '../../src/config/holdfast-options.ts'
 import type { HoldfastEvent } from '../../src/events/events.ts'
 import { createHoldfast } from '../../src/instance/holdfast.ts'
 import type { Session } from '../../src/sessions/session.ts'

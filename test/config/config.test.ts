@@ -1,6 +1,10 @@
 import { getHeapStatistics } from 'node:v8'
 import { describe, expect, test } from 'vitest'
-import { type HoldfastOptions, NUMBERS, readConfig, readRedis, readSecrets, TEXTS } from '../../src/config/config.ts'
+import { readConfig } from '../../src/config/config.ts'
+import type { HoldfastOptions } from '../../src/config/holdfast-options.ts'
+import { readRedis } from '../../src/config/redis.ts'
+import { readSecrets } from '../../src/config/secrets.ts'
+import { NUMBERS, TEXTS } from '../../src/config/settings.ts'
 import { ConfigError } from '../../src/errors/errors.ts'
 import { systemClock } from '../../src/time/clock.ts'
 

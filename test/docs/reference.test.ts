@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { OPTION_TABLES } from '../../docs/reference/option-tables.ts'
 import { pages } from '../../docs/reference/write.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
 
@@ -21,6 +22,18 @@ describe('the reference', () => {
     }
     for (const code of Object.keys(ERROR_CODES))
       expect(thrown, `${code} is documented and never thrown`).toContain(code)
+  })
+})
+
+describe('the page of options', () => {
+  it('has every function and door that checks options, once', () => {
+    const checked: string[] = []
+    for (const file of readdirSync(new URL('../../src', import.meta.url), { recursive: true, encoding: 'utf8' }))
+      if (file.endsWith('.ts') && file !== 'config/options.ts')
+        for (const [, of] of source(`src/${file}`).matchAll(/\boptionsOf\(\s*'([^']+)'/g)) checked.push(of!)
+    // A part of other tables, which is checked again where it is read.
+    const listed = checked.filter((of) => of !== 'redis').sort()
+    expect(OPTION_TABLES.map(({ of }) => of).sort()).toEqual(listed)
   })
 })
 

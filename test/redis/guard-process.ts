@@ -1,6 +1,6 @@
 // A process of its own that takes places in limits: driven by its parent, over messages.
 
-import { readRedis } from '../../src/config/config.ts'
+import { readRedis } from '../../src/config/redis.ts'
 import { Events } from '../../src/events/events.ts'
 import type { Taken } from '../../src/guard/counters.ts'
 import type { Quota } from '../../src/guard/rules.ts'
