@@ -1,10 +1,11 @@
 import type { RequireAuthOptions } from './auth/require-auth.ts'
 import type { DiscordFetchOptions } from './discord/call-options.ts'
-import { defaultHoldfast, type Holdfast } from './instance/holdfast.ts'
+import { defaultHoldfast } from './instance/default-instance.ts'
+import type { Holdfast } from './instance/holdfast.ts'
 import type { AuthRequest } from './sessions/session.ts'
 
-export { AuthError } from './auth/auth-error.ts'
-export type { Auth, MembershipOptions, MembershipResult, RequireAuthOptions } from './auth/require-auth.ts'
+export { AuthError, isAuthError } from './auth/auth-error.ts'
+export type { Auth, RequireAuthOptions } from './auth/require-auth.ts'
 export type { CacheKey } from './cache/cache-key.ts'
 export type { CacheOptions, LoadContext } from './cache/cache-options.ts'
 export type { Cached } from './cache/cached.ts'
@@ -30,17 +31,13 @@ export type { GuardRequest, Identity } from './guard/guard-request.ts'
 export type { LimitState } from './guard/limit-headers.ts'
 export type { SheddingOptions } from './guard/load-shedding.ts'
 export type { Limit } from './guard/rules.ts'
+export type { MembershipOptions, MembershipResult } from './guilds/membership-result.ts'
 export type { GuildMembership, GuildMemberships } from './guilds/memberships.ts'
 export type { PermissionName } from './guilds/permissions.ts'
 export type { RequestClass } from './http/request-class.ts'
+export { defaultHoldfast, setDefaultHoldfast } from './instance/default-instance.ts'
 export { createGuard, type GuardOptions } from './instance/guard.ts'
-export {
-  createHoldfast,
-  defaultHoldfast,
-  type Holdfast,
-  type HoldfastStats,
-  setDefaultHoldfast,
-} from './instance/holdfast.ts'
+export { createHoldfast, type Holdfast, type HoldfastStats } from './instance/holdfast.ts'
 export { createKeyVault, createOwnerQuota, type KeyVaultOptions, type OwnerQuotaOptions } from './instance/quota.ts'
 export {
   type BatchKey,

@@ -1,3 +1,4 @@
+import { brand } from '../errors/brand.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import { REFUSAL_STATUS, type RefusalCode, wantsPage, writeRefusal } from '../http/refusal.ts'
 import type { AuthRequest } from '../sessions/session.ts'
@@ -10,6 +11,10 @@ import type { Milliseconds } from '../time/clock.ts'
  * the text of `toResponse()`.
  */
 export class AuthError extends HoldfastError {
+  static {
+    brand(AuthError, 'AuthError')
+  }
+
   declare readonly code: RefusalCode
   readonly status: 401 | 403 | 429 | 503
   declare private readonly now: () => Milliseconds
@@ -41,4 +46,12 @@ export class AuthError extends HoldfastError {
       headers: refusal.headers.map(([name, value]): [string, string] => [name, value]),
     })
   }
+}
+
+/**
+ * Whether an error is a refusal of `requireAuth`, of this copy of the package or of another one in the process. The same
+ * as `error instanceof AuthError`.
+ */
+export function isAuthError(error: unknown): error is AuthError {
+  return error instanceof AuthError
 }

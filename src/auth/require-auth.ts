@@ -5,6 +5,7 @@ import {
   DiscordUnavailableError,
   HoldfastError,
 } from '../errors/errors.ts'
+import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
 import type { GuildMembership, GuildMemberships } from '../guilds/memberships.ts'
 import { allows, type PermissionName, permissionBit } from '../guilds/permissions.ts'
 import type { RefusalCode } from '../http/refusal.ts'
@@ -49,32 +50,12 @@ export interface Auth {
   readonly guild?: GuildMembership
 }
 
-/** A user's guilds, with how old they are and why. */
-export interface MembershipResult {
-  readonly guilds: GuildMemberships
-  readonly stale: boolean
-  readonly fetchedAt: Date
-  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
-  readonly reason?: 'throttled' | 'unavailable' | 'slow'
-  readonly retryAt?: Date
-}
-
-export interface MembershipOptions {
-  /** The oldest memberships accepted, counted from their fetch. Default: the stale time. */
-  maxAgeMs?: Milliseconds
-  /** How long the caller that starts a refresh waits for it. Default: the cache's. */
-  patienceMs?: Milliseconds
-  /** Only memberships fetched in the last 5 s. */
-  live?: boolean
-  signal?: AbortSignal
-}
-
 /** What `requireAuth` needs of the rest of the house. */
 export interface RequireAuthNeeds {
   readonly session: SessionResolver | ((request: AuthRequest) => Promise<Session | null>)
   readonly memberships: (user: Session, options: MembershipOptions) => Promise<MembershipResult>
-  /** The guild as the bot sees the user in it now; null where the user is not in it; undefined where no bot can tell. */
-  readonly confirmLive: (userId: string, guildId: string) => Promise<GuildMembership | null | undefined>
+  /** The guild as the bot sees the user in it now; null where the user is not in it. Undefined without a bot. */
+  readonly confirmLive: ((userId: string, guildId: string) => Promise<GuildMembership | null>) | undefined
   readonly isDeadToken: (accessToken: string) => boolean
   /** How long a request may wait for refreshes, all of them together. */
   readonly patienceMs: Milliseconds
@@ -191,9 +172,9 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
 
   /** The guild as the bot sees it now, with the older list for the rest; undefined where that cannot be had either. */
   async function confirmWithBot(session: Session, guildId: string) {
+    if (!needs.confirmLive || !SNOWFLAKE.test(guildId) || !SNOWFLAKE.test(session.userId)) return undefined
     try {
       const guild = await needs.confirmLive(session.userId, guildId)
-      if (guild === undefined) return undefined
       const memberships = await needs.memberships(session, NO_OPTIONS)
       return { memberships, guild: guild ?? undefined }
     } catch {
@@ -218,6 +199,8 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
   }
 }
 
+/** Nothing else may become part of a path that the bot asks for. */
+const SNOWFLAKE = /^\d+$/
 const NO_OPTIONS: RequireAuthOptions & MembershipOptions = Object.freeze({})
 const NO_ARGUMENTS: readonly unknown[] = Object.freeze([])
 

@@ -1,5 +1,6 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { DatabaseConfig } from '../config/database.ts'
+import { codeOf } from '../errors/code-of.ts'
 import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { abandonable, withDeadline } from '../time/deadline.ts'
@@ -155,7 +156,7 @@ async function needed<T>(name: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load()
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw error
+    if (codeOf(error) !== 'ERR_MODULE_NOT_FOUND') throw error
     throw new ConfigError('database', `with a database the package ${name} is needed: npm install ${name}`, {
       cause: error,
     })

@@ -3,8 +3,9 @@ import type { Auth, RequireAuthOptions } from '../auth/require-auth.ts'
 import type { GuardDecision, PassDecision } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'
+import { defaultHoldfast } from '../instance/default-instance.ts'
 import { createGuard, type GuardOptions } from '../instance/guard.ts'
-import { defaultHoldfast, type Holdfast } from '../instance/holdfast.ts'
+import type { Holdfast } from '../instance/holdfast.ts'
 import type { AuthRequest } from '../sessions/session.ts'
 
 /** What is used of a request of Express, Connect or node:http. */

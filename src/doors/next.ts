@@ -1,5 +1,6 @@
 import type { PassDecision } from '../guard/decision.ts'
-import { defaultHoldfast, type Holdfast } from '../instance/holdfast.ts'
+import { defaultHoldfast } from '../instance/default-instance.ts'
+import type { Holdfast } from '../instance/holdfast.ts'
 import { randomId } from '../secrets/key-ring.ts'
 import {
   answerOf,

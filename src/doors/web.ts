@@ -2,8 +2,8 @@ import { ConfigError } from '../errors/errors.ts'
 import type { GuardDecision, PassDecision, RefuseDecision } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'
+import { defaultHoldfast } from '../instance/default-instance.ts'
 import { createGuard, type GuardOptions } from '../instance/guard.ts'
-import { defaultHoldfast } from '../instance/holdfast.ts'
 
 export interface WebGuardOptions extends GuardOptions {
   /** A guard that is there already; of the other options only `remoteAddress` and `userId` are then read. */

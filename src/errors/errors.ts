@@ -1,4 +1,5 @@
 import type { Milliseconds } from '../time/clock.ts'
+import { brand } from './brand.ts'
 import type { ErrorCode } from './error-codes.ts'
 
 /** What every error of ours may carry besides its message. */
@@ -9,11 +10,15 @@ export interface ErrorDetails {
 }
 
 /**
- * The base of every error Holdfast throws on purpose. Match on `code`: it is stable, and it survives two copies of the
- * package in one process, which `instanceof` does not. The message says what happened and what to do about it.
- * No error holds a token, a cookie or a raw URL.
+ * The base of every error Holdfast throws on purpose. Match on `code`: it is stable. `instanceof` works too, also for an
+ * error that another copy of the package threw in this process (bundled twice, loaded as ESM and CommonJS). The message
+ * says what happened and what to do about it. No error holds a token, a cookie or a raw URL.
  */
 export class HoldfastError extends Error {
+  static {
+    brand(HoldfastError, 'HoldfastError')
+  }
+
   readonly code: ErrorCode
   // Declared only: a field that is not set is not there.
   declare readonly retryAfterMs?: Milliseconds
@@ -28,6 +33,10 @@ export class HoldfastError extends Error {
 
 /** A setting is missing, empty, malformed or out of range; thrown when the instance is made, or at the call it concerns. `code`: CONFIG_INVALID. */
 export class ConfigError extends HoldfastError {
+  static {
+    brand(ConfigError, 'ConfigError')
+  }
+
   /** The option or environment variable to change. */
   readonly option: string
 
@@ -61,6 +70,10 @@ const codeOfStatus = (status: number): DiscordAPIErrorCode => {
  * `DiscordUnavailableError` instead.
  */
 export class DiscordAPIError extends HoldfastError {
+  static {
+    brand(DiscordAPIError, 'DiscordAPIError')
+  }
+
   readonly status: number
   /** Discord's JSON error code, where the body had one. */
   declare readonly discordCode?: number
@@ -94,6 +107,10 @@ export type RateLimitScope = 'user' | 'global' | 'shared' | 'egress'
 
 /** 429 from Discord, or a wait that is known not to fit (`local: true`: nothing was sent). `code`: DISCORD_RATE_LIMITED. */
 export class DiscordRateLimitError extends DiscordAPIError {
+  static {
+    brand(DiscordRateLimitError, 'DiscordRateLimitError')
+  }
+
   readonly scope: RateLimitScope
   readonly local: boolean
   declare readonly retryAfterMs: Milliseconds
@@ -131,6 +148,10 @@ export type DiscordUnavailableCode =
  * what this route answers with), DISCORD_FOREIGN_ANSWER (a 3xx or 4xx that is not Discord's own).
  */
 export class DiscordUnavailableError extends HoldfastError {
+  static {
+    brand(DiscordUnavailableError, 'DiscordUnavailableError')
+  }
+
   declare readonly code: DiscordUnavailableCode
   readonly route: string
   readonly attempts: number

@@ -1,28 +1,16 @@
 import { AuthError } from '../auth/auth-error.ts'
 import { type BearerIdentity, bearerSession } from '../auth/bearer.ts'
-import {
-  type Auth,
-  createRequireAuth,
-  type MembershipOptions,
-  type MembershipResult,
-  type RequireAuth,
-  type RequireAuthOptions,
-} from '../auth/require-auth.ts'
-import type { CacheOptions, LoadContext } from '../cache/cache-options.ts'
+import { type Auth, createRequireAuth, type RequireAuth, type RequireAuthOptions } from '../auth/require-auth.ts'
+import type { LoadContext } from '../cache/cache-options.ts'
 import { GracefulCache } from '../cache/graceful-cache.ts'
 import { readConfig } from '../config/config.ts'
 import type { HoldfastOptions } from '../config/holdfast-options.ts'
 import { DiscordClient } from '../discord/discord-fetch.ts'
 import { userAgent } from '../discord/user-agent.ts'
-import { DiscordAPIError, HoldfastError } from '../errors/errors.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
-import {
-  type GuildMembership,
-  type GuildMemberships,
-  membershipsCodec,
-  membershipsFromDiscord,
-} from '../guilds/memberships.ts'
-import { type GuildRoles, permissionsOfMember } from '../guilds/permissions.ts'
+import { type AskAsBot, liveMember } from '../guilds/live-member.ts'
+import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
+import { UserGuilds } from '../guilds/user-guilds.ts'
 import { openRedis } from '../redis/redis.ts'
 import type { AuthRequest } from '../sessions/session.ts'
 import { type Milliseconds, turnTime } from '../time/clock.ts'
@@ -90,10 +78,7 @@ export interface HoldfastStats {
   readonly redis: 'none' | 'up' | 'away'
 }
 
-const GUILDS_PATH = '/users/@me/guilds'
 const IDENTITY_PATH = '/oauth2/@me'
-/** What `live` accepts without asking again. */
-const LIVE_MS: Milliseconds = 5_000
 const CLOSE_DEADLINE_MS: Milliseconds = 5_000
 const READY_DEADLINE_MS: Milliseconds = 1_000
 
@@ -110,20 +95,8 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const cache = new GracefulCache({ ...config, events, shared: redis?.entries })
   redis?.connection.start()
 
-  const memberships: Holdfast['memberships'] = (user, asked = NO_OPTIONS) => {
-    let request: GuildsRequest
-    try {
-      request = new GuildsRequest(discord, config, user, asked)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-    return cache.get({ user: user.userId, key: 'guilds' }, request).then(asMemberships, (error) => {
-      // Another session of this user asked, with a token that is dead. This one may still live. Whoever comes first
-      // after a failure asks, so this ends with the number of sessions.
-      if (request.asked || !(error instanceof DiscordAPIError) || error.status !== 401) throw error
-      return memberships(user, asked)
-    })
-  }
+  const guilds = new UserGuilds({ cache, source: discord, times: config })
+  const memberships: Holdfast['memberships'] = (user, asked) => guilds.of(user, asked)
 
   const identify = bearerSession({
     clientId: config.clientId,
@@ -135,34 +108,15 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     now: () => clock.now(),
   })
 
-  /** Asks as the bot, with limits of its own. */
-  const confirmLive = async (userId: string, guildId: string): Promise<GuildMembership | null | undefined> => {
-    const { botToken } = config
-    if (botToken === undefined || !/^\d+$/.test(guildId) || !/^\d+$/.test(userId)) return undefined
-    const asBot = { tokenType: 'Bot', principal: `bot:${config.clientId ?? ''}` } as const
-    try {
-      const [guild, member] = await Promise.all([
-        discord.fetch<GuildRoles & { name: string; icon: string | null }>(`/guilds/${guildId}`, botToken, asBot),
-        discord.fetch(`/guilds/${guildId}/members/${userId}`, botToken, asBot),
-      ])
-      return {
-        id: guildId,
-        name: guild.name,
-        icon: guild.icon,
-        owner: guild.owner_id === userId,
-        permissions: permissionsOfMember(guild, member.roles),
-      }
-    } catch (error) {
-      // 10007 Unknown Member. An unknown guild (10004) is one that the bot is not in: it cannot tell.
-      if (error instanceof DiscordAPIError && error.discordCode === 10_007) return null
-      throw error
-    }
-  }
+  const { botToken } = config
+  /** With limits of its own. */
+  const askAsBot: AskAsBot = (path) =>
+    discord.fetch(path, botToken!, { tokenType: 'Bot', principal: `bot:${config.clientId ?? ''}` })
 
   const requireAuth = createRequireAuth({
     session: config.session ?? identify,
     memberships,
-    confirmLive,
+    confirmLive: botToken === undefined ? undefined : (userId, guildId) => liveMember(askAsBot, userId, guildId),
     isDeadToken: (accessToken) => discord.isDeadToken(accessToken),
     patienceMs: config.patienceMs,
     now: () => clock.now(),
@@ -213,76 +167,4 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   }
   keepParts(holdfast, { ...config, events, redis })
   return holdfast
-}
-
-/** How a user's guilds are loaded. A class and no closures, because ten thousand may ask at once and one loads. */
-class GuildsRequest implements CacheOptions<GuildMemberships> {
-  /** Whether this request is the one that asked Discord. */
-  asked = false
-  readonly codec = membershipsCodec
-  readonly freshMs: Milliseconds
-  readonly staleMs: Milliseconds
-  readonly keepMs: Milliseconds
-  readonly #discord: DiscordClient
-  readonly #user: { readonly userId: string; readonly accessToken: string }
-  declare readonly patienceMs?: Milliseconds
-  declare readonly signal?: AbortSignal
-
-  constructor(
-    discord: DiscordClient,
-    times: { readonly freshMs: Milliseconds; readonly staleMs: Milliseconds },
-    user: { readonly userId: string; readonly accessToken: string },
-    { live, maxAgeMs = Number.POSITIVE_INFINITY, patienceMs, signal }: MembershipOptions,
-  ) {
-    if (typeof maxAgeMs !== 'number' || !(maxAgeMs >= 0))
-      throw new HoldfastError('INVALID_OPTION', 'memberships: option maxAgeMs must be milliseconds, not negative')
-    this.#discord = discord
-    this.#user = user
-    const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs
-    this.freshMs = Math.min(times.freshMs, oldestMs)
-    this.staleMs = Math.min(times.staleMs, oldestMs)
-    // That this one wants to know more recently is no reason to take it from the others.
-    this.keepMs = times.staleMs
-    if (patienceMs !== undefined) this.patienceMs = patienceMs
-    if (signal !== undefined) this.signal = signal
-  }
-
-  async load({ signal }: LoadContext): Promise<GuildMemberships> {
-    this.asked = true
-    const { userId: principal, accessToken } = this.#user
-    // Not what is under way: it may have begun before an invalidation that this load comes after.
-    return membershipsFromDiscord(await this.#discord.getUserGuildsAnew(accessToken, { principal, signal }))
-  }
-
-  refusedForMs(): Milliseconds | undefined {
-    return this.#discord.refusedForMs(GUILDS_PATH, this.#user.userId)
-  }
-}
-
-const NO_OPTIONS: MembershipOptions = Object.freeze({})
-
-function asMemberships(held: Awaited<ReturnType<GracefulCache['get']>>): MembershipResult {
-  return {
-    guilds: held.value as GuildMemberships,
-    stale: held.state === 'stale',
-    fetchedAt: held.fetchedAt,
-    source: held.source,
-    ...(held.reason && { reason: held.reason }),
-    ...(held.retryAt && { retryAt: held.retryAt }),
-  }
-}
-
-/** Under a global symbol, so that bundled copies and reloaded modules of one process share the instance and its limits. */
-const DEFAULT = Symbol.for('holdfast.default')
-const processWide = globalThis as { [DEFAULT]?: Holdfast | undefined }
-
-/** The instance behind the free functions: built from the environment at first use, one per process. Throws ConfigError as `createHoldfast`. */
-export function defaultHoldfast(): Holdfast {
-  processWide[DEFAULT] ??= createHoldfast()
-  return processWide[DEFAULT]
-}
-
-/** Replaces the default instance, in tests for example. Undefined lets the next use build a new one. The old one is not closed. */
-export function setDefaultHoldfast(holdfast: Holdfast | undefined): void {
-  processWide[DEFAULT] = holdfast
 }

@@ -2,6 +2,7 @@ import type { DatabaseConfig } from '../config/database.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import type { Clock } from '../time/clock.ts'
+import { processWideSymbol } from './process-wide.ts'
 
 /** What an instance shares with what is made beside it: a guard, a quota, a vault. */
 export interface InstanceParts {
@@ -15,8 +16,8 @@ export interface InstanceParts {
   readonly redis: unknown
 }
 
-/** Under a global symbol, so that an instance of another copy of the package is known too. */
-const PARTS = Symbol.for('holdfast.parts')
+/** Shared, so that an instance of another copy of the package is known too. */
+const PARTS = processWideSymbol('parts')
 
 export function keepParts(instance: object, parts: InstanceParts): void {
   Object.defineProperty(instance, PARTS, { value: parts })
@@ -25,7 +26,7 @@ export function keepParts(instance: object, parts: InstanceParts): void {
 /** The parts of what `createHoldfast` returned; undefined without an instance. Throws ConfigError for anything else. */
 export function partsOf(instance: object | undefined): InstanceParts | undefined {
   if (instance === undefined) return undefined
-  const parts = (instance as { [PARTS]?: InstanceParts } | null)?.[PARTS]
+  const parts = (instance as { [key: symbol]: InstanceParts | undefined } | null)?.[PARTS]
   if (!parts) throw new ConfigError('holdfast', 'option holdfast must be what createHoldfast() returned')
   return parts
 }

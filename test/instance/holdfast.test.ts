@@ -2,14 +2,15 @@ import nock from 'nock'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { ConfigError, DiscordRateLimitError } from '../../src/errors/errors.ts'
 import * as door from '../../src/index.ts'
-import { createHoldfast, defaultHoldfast, setDefaultHoldfast } from '../../src/instance/holdfast.ts'
+import { defaultHoldfast, setDefaultHoldfast } from '../../src/instance/default-instance.ts'
+import { createHoldfast } from '../../src/instance/holdfast.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { down, GUILDS, guild, limited, ok, refusal, refused401, request, SESSIONS, setUp } from '../auth/discord.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
-const DEFAULT = Symbol.for('holdfast.default')
+const DEFAULT = Symbol.for('holdfast@1.default')
 const processWide = globalThis as { [DEFAULT]?: unknown }
 const ann = { userId: '1001', accessToken: 'secret-token-of-ann' }
 
@@ -22,7 +23,7 @@ afterEach(() => {
 afterAll(() => nock.enableNetConnect())
 
 describe('the default instance', () => {
-  test('is built at first use, once, and is kept under Symbol.for("holdfast.default")', () => {
+  test('is built at first use, once, and is kept under Symbol.for("holdfast@1.default")', () => {
     expect(processWide[DEFAULT]).toBeUndefined()
     const first = defaultHoldfast()
     expect(defaultHoldfast()).toBe(first)

@@ -1,0 +1,72 @@
+import type { RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
+import { HoldfastError } from '../errors/errors.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import type { MembershipOptions } from './membership-result.ts'
+import { type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
+
+/** Where guild lists come from. */
+export interface GuildSource {
+  /** Asks anew: what is under way may have begun before an invalidation that this fetch comes after. */
+  getUserGuildsAnew(
+    accessToken: string,
+    options: { principal: string; signal: AbortSignal },
+  ): Promise<RESTAPIPartialCurrentUserGuild[]>
+  /** How long it is already known that a fetch for this user would be refused. */
+  refusedForMs(path: string, principal: string): Milliseconds | undefined
+}
+
+/** A user, and the token that asks in their name. */
+export interface GuildUser {
+  readonly userId: string
+  readonly accessToken: string
+}
+
+const GUILDS_PATH = '/users/@me/guilds'
+/** What `live` accepts without asking again. */
+const LIVE_MS: Milliseconds = 5_000
+
+/**
+ * One caller's question for a user's guilds, as the cache understands it: how old they may be, and how they are loaded.
+ * A class and no closures, because ten thousand may ask at once and one loads.
+ */
+export class GuildRequest {
+  /** Whether this request is the one that asked the source. */
+  asked = false
+  readonly codec = membershipsCodec
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  readonly keepMs: Milliseconds
+  readonly #source: GuildSource
+  readonly #user: GuildUser
+  declare readonly patienceMs?: Milliseconds
+  declare readonly signal?: AbortSignal
+
+  constructor(
+    source: GuildSource,
+    times: { readonly freshMs: Milliseconds; readonly staleMs: Milliseconds },
+    user: GuildUser,
+    { live, maxAgeMs = Number.POSITIVE_INFINITY, patienceMs, signal }: MembershipOptions,
+  ) {
+    if (typeof maxAgeMs !== 'number' || !(maxAgeMs >= 0))
+      throw new HoldfastError('INVALID_OPTION', 'memberships: option maxAgeMs must be milliseconds, not negative')
+    this.#source = source
+    this.#user = user
+    const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs
+    this.freshMs = Math.min(times.freshMs, oldestMs)
+    this.staleMs = Math.min(times.staleMs, oldestMs)
+    // That this caller wants to know more recently is no reason to take the list from the others.
+    this.keepMs = times.staleMs
+    if (patienceMs !== undefined) this.patienceMs = patienceMs
+    if (signal !== undefined) this.signal = signal
+  }
+
+  async load({ signal }: { readonly signal: AbortSignal }): Promise<GuildMemberships> {
+    this.asked = true
+    const { userId: principal, accessToken } = this.#user
+    return membershipsFromDiscord(await this.#source.getUserGuildsAnew(accessToken, { principal, signal }))
+  }
+
+  refusedForMs(): Milliseconds | undefined {
+    return this.#source.refusedForMs(GUILDS_PATH, this.#user.userId)
+  }
+}

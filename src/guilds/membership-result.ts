@@ -1,0 +1,29 @@
+import type { Milliseconds } from '../time/clock.ts'
+import type { GuildMemberships } from './memberships.ts'
+
+/** How a user's guilds are asked for. */
+export interface MembershipOptions {
+  /** The oldest memberships accepted, in milliseconds from their fetch. Default: the stale time. */
+  maxAgeMs?: Milliseconds
+  /** How long the caller that starts a refresh waits for it, in milliseconds. Default: the cache's. */
+  patienceMs?: Milliseconds
+  /** Only memberships fetched in the last 5 s. */
+  live?: boolean
+  /** Ends this caller's wait with `signal.reason`; the load goes on for the others, and for the cache. */
+  signal?: AbortSignal
+}
+
+/** A user's guilds, with how old they are and why. */
+export interface MembershipResult {
+  readonly guilds: GuildMemberships
+  /** Whether they are older than their fresh time because they could not be fetched anew. */
+  readonly stale: boolean
+  /** When the fetch that brought them began; every age counts from it. */
+  readonly fetchedAt: Date
+  /** Where they were found; `load` is Discord itself. */
+  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
+  /** Why they are stale. */
+  readonly reason?: 'throttled' | 'unavailable' | 'slow'
+  /** When Discord will be asked again, where that is known. */
+  readonly retryAt?: Date
+}
