@@ -12,6 +12,8 @@ export interface Answer {
   /** Cloudflare's own answers carry no `via`: that is how clients tell them from Discord's. */
   readonly origin: 'discord' | 'cloudflare'
   readonly scope?: RateLimitScope
+  /** Not counted as an invalid request: it never came as far as Discord. */
+  readonly uncounted?: true
 }
 
 /** X-RateLimit-Scope: whose limit it was. */
@@ -69,23 +71,6 @@ export function cloudflarePage(status: number, title: string, headers: readonly 
   return { status, type: HTML_TYPE, body, headers, origin: 'cloudflare' }
 }
 
-export const blockPage = cloudflarePage(403, 'Attention Required! | Cloudflare')
-
-/**
- * The three shapes in which a ban has been seen: Cloudflare's 16 bytes of text, its HTML page, and JSON without
- * `retry_after`. None has X-RateLimit headers. Retry-After is left out when `retryAfterMs` is undefined.
- */
-export function banned(shape: 'text' | 'html' | 'json', retryAfterMs: Milliseconds | undefined): Answer {
-  const headers = retryAfterMs === undefined ? NONE : ['retry-after', wholeSeconds(retryAfterMs)]
-  if (shape === 'html') return cloudflarePage(429, 'Access denied | Error 1015', headers)
-  if (shape === 'text') {
-    return { status: 429, type: 'text/plain; charset=UTF-8', body: 'error code: 1015', headers, origin: 'cloudflare' }
-  }
-  const message =
-    'You are being blocked from accessing our API temporarily due to exceeding our rate limits frequently.'
-  return { ...json(429, { message, code: 0 }), headers, origin: 'cloudflare' }
-}
-
 /** The five X-RateLimit headers. `wallMs` is the wall clock that X-RateLimit-Reset is told by. */
 export function bucketHeaders(verdict: Verdict, bucket: string, wallMs: Milliseconds): string[] {
   const resetAfterMs = wholeMs(verdict.resetAfterMs)
@@ -105,13 +90,14 @@ export function bucketHeaders(verdict: Verdict, bucket: string, wallMs: Millisec
 
 /**
  * 429 as Discord sends it. Retry-After is in whole seconds, rounded up; the body's `retry_after` is in seconds with
- * decimals. `rateLimitHeaders: false` leaves out all X-RateLimit headers, as the OAuth2 token endpoint does.
+ * decimals; `code` is a JSON error code in the body. `rateLimitHeaders: false` leaves out all X-RateLimit headers, as the OAuth2 token endpoint does.
  */
 export function rateLimited(
   scope: RateLimitScope,
   retryAfterMs: Milliseconds,
   bucket: readonly string[],
   rateLimitHeaders: boolean,
+  code?: number,
 ): Answer {
   const message = scope === 'shared' ? 'The resource is being rate limited.' : 'You are being rate limited.'
   const headers = ['retry-after', wholeSeconds(retryAfterMs)]
@@ -120,11 +106,16 @@ export function rateLimited(
     if (scope === 'global') headers.push('x-ratelimit-global', 'true')
     else headers.push(...bucket)
   }
-  const body = { message, retry_after: wholeMs(retryAfterMs) / 1000, global: scope === 'global' }
+  const body = {
+    message,
+    retry_after: wholeMs(retryAfterMs) / 1000,
+    global: scope === 'global',
+    ...(code === undefined ? {} : { code }),
+  }
   return { ...json(429, body), headers, scope }
 }
 
-function wholeSeconds(ms: Milliseconds): string {
+export function wholeSeconds(ms: Milliseconds): string {
   return String(Math.ceil(wholeMs(ms) / 1000))
 }
 

@@ -20,7 +20,6 @@ export interface OAuth {
 
 /** Discord's codes live for a minute. */
 const CODE_LIFETIME_MS = 60_000
-const FORM_TYPE = 'application/x-www-form-urlencoded'
 
 export function createOAuth(
   application: Application,
@@ -110,12 +109,6 @@ export function createOAuth(
       return json(200, {})
     },
   }
-}
-
-/** The body as a form; null if its Content-Type says that it is none. */
-export function formOf(contentType: string | undefined, body: Buffer): URLSearchParams | null {
-  if (contentType?.split(';', 1)[0]?.trim().toLowerCase() !== FORM_TYPE) return null
-  return new URLSearchParams(body.toString())
 }
 
 function clientOf(form: URLSearchParams, authorization: string | undefined): [string | null, string | null] {

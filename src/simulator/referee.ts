@@ -1,28 +1,31 @@
-import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Milliseconds } from '../time/clock.ts'
+import { isAgentAllowed, isDocumentedAgent } from './agents.ts'
 import {
   type Answer,
-  banned,
-  blockPage,
   bucketHeaders,
-  cloudflarePage,
   invalidContentType,
   methodNotAllowed,
   missingScope,
   notFound,
   rateLimited,
-  refused,
   tooLarge,
   unauthorized,
 } from './answer.ts'
 import type { Application } from './application.ts'
+import { blocked, wrongAgent } from './blocks.ts'
 import { type Bucket, bucketHash, createBuckets } from './buckets.ts'
-import type { Credentials, Grant } from './credentials.ts'
-import { type ActiveFault, type Faults, NO_TROUBLE } from './faults.ts'
+import { accepts, type Caller, identify } from './callers.ts'
+import type { Credentials } from './credentials.ts'
+import { answerInPlace } from './fault-answers.ts'
+import type { FaultKind } from './fault-options.ts'
+import { type Faults, NO_TROUBLE, type Trouble } from './faults.ts'
+import { formOf } from './form.ts'
 import type { InvalidRequests } from './invalid-requests.ts'
 import type { LedgerOfCalls } from './ledger-of-calls.ts'
 import { createLimiter } from './limits.ts'
-import { formOf, type OAuth } from './oauth.ts'
+import { maskedHeaders, maskedPath, maskedQuery, shownBody } from './masks.ts'
+import type { OAuth } from './oauth.ts'
 import type { Resources } from './resources.ts'
 import { type Match, matchRoute, type Route, withoutBase } from './routes.ts'
 import type { Settings } from './settings.ts'
@@ -31,7 +34,8 @@ import type { Settings } from './settings.ts'
 export interface Incoming {
   readonly method: string
   readonly path: string
-  readonly query: URLSearchParams | null
+  /** What stands after `?`. */
+  readonly query: string
   readonly headers: IncomingHttpHeaders
   /** Null: longer than the server reads. */
   readonly body: Buffer | null
@@ -45,6 +49,8 @@ export interface Ruling {
   readonly headers: string[]
   readonly body: Buffer | string
   readonly delivery: 'whole' | 'truncate' | 'reset' | 'hang'
+  /** How long each byte of the body takes; 0: all at once. */
+  readonly paceMs: Milliseconds
   /** How much later than usual it shall leave. */
   readonly delayMs: Milliseconds
 }
@@ -61,13 +67,6 @@ export interface Panel {
   readonly resources: Resources
 }
 
-type Caller =
-  | { kind: 'bot'; userId: string; grant: undefined }
-  | { kind: 'bearer'; userId: string; grant: Grant }
-  /** A token that was wrong, or is no longer right. */
-  | { kind: 'stranger'; userId: string | null; grant: undefined }
-  | { kind: 'nobody'; userId: string | null; grant: undefined }
-
 /**
  * Decides what Discord answers to one request: address ban, faults, User-Agent, route, credentials, global limit,
  * bucket, scope, and then the resource. It runs from the first step to the last without a pause, so requests are
@@ -77,26 +76,8 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
   const { settings, application, credentials, faults, invalidRequests, ledger, oauth, resources } = panel
   const { clock } = settings
   const buckets = createBuckets(settings.userGuildsLimit)
+  const bucketOf = (match: Match | undefined) => (match?.route?.bucket ? buckets[match.route.bucket] : undefined)
   const limiter = createLimiter()
-
-  function identify({ headers, body }: Incoming, match: Match | undefined): Caller {
-    if (match?.route?.caller === 'client') {
-      const form = formOf(headers['content-type'], body ?? Buffer.alloc(0))
-      const secret = form?.get('refresh_token') ?? form?.get('code') ?? form?.get('token') ?? ''
-      return { kind: 'nobody', userId: credentials.ownerOf(secret), grant: undefined }
-    }
-    const { authorization } = headers
-    if (authorization === undefined) return { kind: 'nobody', userId: null, grant: undefined }
-    if (authorization.startsWith('Bearer ')) {
-      const token = authorization.slice(7)
-      const grant = credentials.access(token, clock.now())
-      if (grant) return { kind: 'bearer', userId: grant.userId, grant }
-      return { kind: 'stranger', userId: credentials.ownerOf(token), grant: undefined }
-    }
-    if (authorization === `Bot ${application.botToken}`)
-      return { kind: 'bot', userId: application.id, grant: undefined }
-    return { kind: 'stranger', userId: null, grant: undefined }
-  }
 
   function globalLimit(caller: Caller, address: string, nowMs: Milliseconds): Milliseconds {
     const [key, limit] =
@@ -108,37 +89,8 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     return limiter.take(key, { limit, windowMs: 1000, kind: 'fixed' }, nowMs).retryAfterMs
   }
 
-  function answerInPlace(fault: ActiveFault, match: Match | undefined, wallMs: Milliseconds): Answer | undefined {
-    const { scope = 'user', retryAfterMs, status = 502, shape } = fault.options
-    switch (fault.kind) {
-      case 'ban':
-        return banned(shape ?? 'text', retryAfterMs ?? ((shape ?? 'text') === 'text' ? 3_600_000 : undefined))
-      case 'block-page':
-        return blockPage
-      case 'server-error': {
-        const headers = retryAfterMs === undefined ? [] : ['retry-after', String(Math.ceil(retryAfterMs / 1000))]
-        if ((shape ?? (status === 502 ? 'html' : 'json')) === 'html')
-          return cloudflarePage(status, `discord.com | ${status}`, headers)
-        return { ...refused(status, 0, `${status}: ${STATUS_CODES[status] ?? 'Server Error'}`), headers }
-      }
-      case 'rate-limit': {
-        const waitMs = retryAfterMs ?? 1000
-        const route = match?.route
-        const bucket = route?.bucket ? buckets[route.bucket] : undefined
-        const { limit } = bucket?.user ?? { limit: 1 }
-        // On a shared limit the bucket's own numbers say nothing about the wait, as in the documentation's example.
-        const [remaining, resetAfterMs] = scope === 'shared' ? [Math.max(0, limit - 1), 1000] : [0, waitMs]
-        const verdict = { allowed: false, limit, remaining, resetAfterMs, retryAfterMs: waitMs }
-        const headers = bucketHeaders(verdict, bucket?.hash ?? bucketHash(match?.template ?? ''), wallMs)
-        return rateLimited(scope, waitMs, headers, route?.caller !== 'client')
-      }
-      case 'hang':
-      case 'reset':
-        return { ...refused(0, 0, ''), type: null, body: '' }
-      default:
-        return undefined
-    }
-  }
+  const isWelcome = ({ 'user-agent': agent, authorization }: IncomingHttpHeaders) =>
+    settings.requireUserAgent ? isDocumentedAgent(agent) : isAgentAllowed(agent, authorization)
 
   function answerByTheRules(
     incoming: Incoming,
@@ -150,8 +102,9 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
   ): Answer {
     const { headers, body, address, query } = incoming
     const route = match?.route
-    if (route?.caller === 'browser') return oauth.authorize(query ?? new URLSearchParams(), clock.now())
-    if (settings.requireUserAgent && !headers['user-agent']?.startsWith('DiscordBot (')) return blockPage
+    const params = query === '' ? null : new URLSearchParams(query)
+    if (route?.caller === 'browser') return oauth.authorize(params ?? new URLSearchParams(), clock.now())
+    if (route?.caller !== 'client' && !isWelcome(headers)) return wrongAgent
     if (body === null) return tooLarge
     if (caller.kind !== 'stranger') {
       const waitMs = globalLimit(caller, address, nowMs)
@@ -177,7 +130,7 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     if (body.length > 0 && !/^(application\/json|multipart\/form-data)\s*(;|$)/i.test(contentType ?? ''))
       return invalidContentType
     const handle = resources[route.name as keyof Resources]
-    return handle({ params: match.params, query, contentType, body, grant: caller.grant })
+    return handle({ params: match.params, query: params, contentType, body, grant: caller.grant })
   }
 
   let dateSecond = Number.NaN
@@ -192,44 +145,80 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
   }
 
   return (incoming) => {
-    const { method, address } = incoming
+    const { method, address, headers: asked, body } = incoming
     const nowMs = clock.monotonic()
     const path = withoutBase(incoming.path)
     const match = matchRoute(method, path)
     const template = match?.template ?? path.slice(0, 200)
-    const caller = identify(incoming, match)
+    const caller = identify(incoming, match, application, credentials, clock.now())
+    const { userId } = caller
     // A browser comes from an address of its own, so a ban of the application's is nothing to it.
     const bannedMs = match?.route?.caller === 'browser' ? 0 : invalidRequests.bannedForMs(address, nowMs)
-    const trouble = bannedMs > 0 ? NO_TROUBLE : faults.meet(method, template, path, caller.userId, nowMs)
+    const trouble = bannedMs > 0 ? NO_TROUBLE : faults.meet({ method, template, path, userId, address }, nowMs)
     const wallMs = clock.now() + trouble.skewMs
     const bucketLines: string[] = []
     let answer =
       bannedMs > 0
-        ? banned('text', bannedMs)
-        : ((trouble.fault && answerInPlace(trouble.fault, match, wallMs)) ??
+        ? blocked('text', bannedMs, 429, wallMs)
+        : ((trouble.fault && answerInPlace(trouble.fault, match, bucketOf(match), wallMs)) ??
           answerByTheRules(incoming, match, caller, nowMs, wallMs, bucketLines))
     const kind = trouble.fault?.kind
-    if (kind === 'malformed' && answer.status >= 200 && answer.status < 300) answer = malformed(answer)
+    if (answer.status >= 200 && answer.status < 300) {
+      if (kind === 'malformed') answer = malformed(answer)
+      if (kind === 'short-page') answer = shortPage(answer)
+    }
 
     const { status, scope = null } = answer
-    const invalid = status === 401 || status === 403 || (status === 429 && scope !== 'shared')
+    const invalid = !answer.uncounted && (status === 401 || status === 403 || (status === 429 && scope !== 'shared'))
     const wouldBan = bannedMs > 0 || (invalid && invalidRequests.count(address, nowMs))
-    const fault = kind ?? (trouble.slowMs > 0 ? 'slow' : trouble.skewMs !== 0 ? 'clock-skew' : null)
-    ledger.write({ at: clock.now(), method, route: template, userId: caller.userId, status, wouldBan, scope, fault })
+    const shown = body === null ? undefined : shownBody(asked['content-type'], body)
+    ledger.write(
+      {
+        at: clock.now(),
+        method,
+        route: match ? template : maskedPath(template),
+        path: maskedPath(path),
+        query: maskedQuery(incoming.query),
+        headers: maskedHeaders(asked),
+        ...(shown === undefined ? {} : { body: shown }),
+        userId,
+        status,
+        wouldBan,
+        scope,
+        fault: kind ?? besideOf(trouble),
+      },
+      body?.length ?? 0,
+    )
 
-    const headers = ['date', httpDate(wallMs), 'server', 'cloudflare', ...answer.headers, ...bucketLines]
+    const limits = limitLines([...answer.headers, ...bucketLines], trouble)
+    const headers = ['date', httpDate(wallMs), 'server', 'cloudflare', ...limits]
     if (answer.origin === 'discord') headers.push('via', '1.1 google')
     if (answer.type !== null) headers.push('content-type', answer.type)
     // RFC 9110, section 8.6: a 204 has no Content-Length.
     if (status !== 204) headers.push('content-length', String(Buffer.byteLength(answer.body)))
     const delivery = kind === 'truncate' || kind === 'hang' || kind === 'reset' ? kind : 'whole'
-    return { status, headers, body: answer.body, delivery, delayMs: trouble.slowMs }
+    return { status, headers, body: answer.body, delivery, paceMs: trouble.paceMs, delayMs: trouble.slowMs }
   }
 }
 
-function accepts(route: Route, caller: Caller): boolean {
-  if (caller.kind !== 'bot' && caller.kind !== 'bearer') return false
-  return route.caller === 'any' || route.caller === caller.kind
+/** What the faults that go together with others leave of the X-RateLimit headers. */
+function limitLines(lines: string[], { withoutHeaders, bucketChange }: Trouble): string[] {
+  if (!withoutHeaders && bucketChange === 0) return lines
+  const left: string[] = []
+  for (let i = 0; i < lines.length; i += 2) {
+    const [name, value] = [lines[i]!, lines[i + 1]!]
+    if (withoutHeaders && name.startsWith('x-ratelimit-')) continue
+    left.push(name, name === 'x-ratelimit-bucket' && bucketChange > 0 ? bucketHash(`${value} ${bucketChange}`) : value)
+  }
+  return left
+}
+
+function besideOf(trouble: Trouble): FaultKind | null {
+  if (trouble.slowMs > 0) return 'slow'
+  if (trouble.skewMs !== 0) return 'clock-skew'
+  if (trouble.paceMs > 0) return 'trickle'
+  if (trouble.withoutHeaders) return 'no-headers'
+  return trouble.bucketChange > 0 ? 'bucket-change' : null
 }
 
 function roleOf(caller: Caller): 'user' | 'bot' {
@@ -245,4 +234,11 @@ function malformed(answer: Answer): Answer {
   const whole = Buffer.from(answer.body)
   const body = whole.length < 2 ? '{' : whole.subarray(0, whole.length >> 1)
   return { ...answer, status: 200, type: 'application/json', body }
+}
+
+/** One entry less than there should be, as pages of 200 have been seen with 199. */
+function shortPage(answer: Answer): Answer {
+  if (answer.type === null) return answer
+  const value: unknown = JSON.parse(answer.body.toString())
+  return Array.isArray(value) && value.length > 1 ? { ...answer, body: JSON.stringify(value.slice(0, -1)) } : answer
 }

@@ -1,5 +1,8 @@
-/** Whose credentials a route wants: a bearer token, the bot token, either, an OAuth2 client, or nobody's (a browser). */
-export type Caller = 'bearer' | 'bot' | 'any' | 'client' | 'browser'
+/**
+ * Whose credentials a route wants: a bearer token, the bot token, either, an OAuth2
+ * client's, a browser's, or (`open`) nobody's in particular.
+ */
+export type Wanted = 'bearer' | 'bot' | 'any' | 'client' | 'browser' | 'open'
 
 /** One route that the simulator knows. */
 export interface Route {
@@ -8,7 +11,7 @@ export interface Route {
   /** The path with `:name` for each id, as the ledger of calls shows it. */
   readonly template: string
   readonly segments: readonly string[]
-  readonly caller: Caller
+  readonly caller: Wanted
   /** The OAuth2 scope that a bearer token needs here. */
   readonly scope: string | null
   /** The limit it shares with all routes of the same bucket name; null: no limit but the global one, no headers. */

@@ -35,18 +35,47 @@ export async function startServer(
     return cancel
   }
 
+  /** Forgotten when the client goes away. */
+  const whileOpen = (response: ServerResponse, ms: Milliseconds, act: () => void) => {
+    const forget = () => {
+      pending.delete(cancel)
+      cancel()
+    }
+    const cancel = after(ms, () => {
+      response.off('close', forget)
+      act()
+    })
+    response.once('close', forget)
+  }
+
+  const leave = (ruling: Ruling, response: ServerResponse) => {
+    if (ruling.paceMs > 0 && ruling.delivery === 'whole') trickle(ruling, response)
+    else deliver(ruling, response)
+  }
+
+  const trickle = ({ status, headers, body, paceMs }: Ruling, response: ServerResponse) => {
+    if (response.destroyed) return
+    const bytes = Buffer.from(body)
+    response.writeHead(status, headers)
+    response.flushHeaders()
+    const next = (at: number) => {
+      if (at >= bytes.length) return response.end()
+      whileOpen(response, paceMs, () => {
+        response.write(bytes.subarray(at, at + 1))
+        next(at + 1)
+      })
+    }
+    next(0)
+  }
+
   const handle = (request: IncomingMessage, response: ServerResponse, body: Buffer | null) => {
     if (closing) return
     const halfMs = (least === most ? least : least + (most - least) * random.next()) / 2
     const arrive = () => {
       const ruling = judge(incomingOf(request, body))
       const leaveMs = halfMs + ruling.delayMs
-      if (leaveMs <= 0) return deliver(ruling, response)
-      const cancel = after(leaveMs, () => deliver(ruling, response))
-      response.once('close', () => {
-        pending.delete(cancel)
-        cancel()
-      })
+      if (leaveMs <= 0) leave(ruling, response)
+      else whileOpen(response, leaveMs, () => leave(ruling, response))
     }
     if (halfMs > 0) after(halfMs, arrive)
     else arrive()
@@ -108,7 +137,7 @@ function incomingOf(request: IncomingMessage, body: Buffer | null): Incoming {
   return {
     method: request.method ?? 'GET',
     path: queryAt < 0 ? url : url.slice(0, queryAt),
-    query: queryAt < 0 ? null : new URLSearchParams(url.slice(queryAt + 1)),
+    query: queryAt < 0 ? '' : url.slice(queryAt + 1),
     headers: request.headers,
     // Bodies mean something only where a route writes; a GET's is read and ignored.
     body: body !== null && (request.method === 'GET' || request.method === 'HEAD') ? EMPTY : body,

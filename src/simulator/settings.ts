@@ -35,8 +35,8 @@ export interface SimulatorOptions {
   /** How many calls `calls` keeps; when full, the oldest tenth is dropped. Default 1 000 000. 0: none. */
   maxCalls?: number
   /**
-   * Whether API calls need a User-Agent that begins with `DiscordBot (`, as documented; without it they get
-   * Cloudflare's 403 page. Default true.
+   * Whether API calls need a User-Agent of the documented form, `DiscordBot (…`. Default false: as at Discord, only
+   * agents known to be blocked get the 403 with code 40333, and none at the OAuth2 endpoints.
    */
   requireUserAgent?: boolean
   /** Where the simulator gets its time from. Default: the machine's. With a virtual clock every limit follows it. */
@@ -84,7 +84,7 @@ export function checkedSettings(options: SimulatorOptions): Settings {
   const { count = 10_000, windowMs = 600_000, banMs = 3_600_000 } = options.invalidLimit ?? {}
   if (typeof clock.now !== 'function' || typeof clock.monotonic !== 'function' || typeof clock.sleep !== 'function')
     throw new TypeError('clock must have now(), monotonic() and sleep(ms, signal); createVirtualClock() makes one')
-  const { requireUserAgent = true } = options
+  const { requireUserAgent = false } = options
   if (typeof requireUserAgent !== 'boolean')
     throw new TypeError(`requireUserAgent must be true or false, not ${show(requireUserAgent)}`)
 

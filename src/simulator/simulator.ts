@@ -1,6 +1,7 @@
 import { createApplication } from './application.ts'
 import { createCredentials } from './credentials.ts'
-import { createFaults, type FaultKind, type FaultOptions } from './faults.ts'
+import type { FaultKind, FaultOptions } from './fault-options.ts'
+import { createFaults } from './faults.ts'
 import { createInvalidRequests } from './invalid-requests.ts'
 import { type Call, createLedgerOfCalls } from './ledger-of-calls.ts'
 import { createOAuth } from './oauth.ts'
@@ -13,7 +14,7 @@ import { checkedSettings, type SimulatorOptions } from './settings.ts'
 import { isSnowflake } from './snowflake.ts'
 import { postWebhook, type WebhookBody } from './webhook.ts'
 
-export type { FaultKind, FaultOptions } from './faults.ts'
+export type { BlockShape, FaultKind, FaultOptions } from './fault-options.ts'
 export type { InvalidLimit } from './invalid-requests.ts'
 export type { Call } from './ledger-of-calls.ts'
 export type { Limit } from './limits.ts'
@@ -150,8 +151,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     publicKey: application.publicKey,
     calls: ledger.calls,
     fault(kind, options = {}) {
-      if (options.userId !== undefined) checkMember(options.userId)
-      return faults.start(kind, options, clock.monotonic())
+      if (options?.userId !== undefined) checkMember(options.userId)
+      return faults.start(kind, options, clock.monotonic()).stop
     },
     leaveGuild(userId, guildId) {
       checkMember(userId)

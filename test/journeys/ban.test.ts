@@ -101,7 +101,7 @@ describe('a ban of our address', () => {
     expect(world.holdfast.stats().discord.breaker).toBe('closed')
   })
 
-  test.each(['html', 'json'] as const)(
+  test.each(['page', 'notice'] as const)(
     'that names no time (%s) is probed after 60 s, 120 s and so on up to an hour, once each',
     async (shape) => {
       await using world = await banned({ shape })
@@ -122,7 +122,7 @@ describe('a ban of our address', () => {
   )
 
   test('that ended and comes again begins at 60 s anew', async () => {
-    await using world = await banned({ shape: 'html' })
+    await using world = await banned({ shape: 'page' })
     const { clock, discord, calls, end } = world
     await clock.advance(MINUTE)
     await world.drive(world.asked(world.user))
@@ -132,7 +132,7 @@ describe('a ban of our address', () => {
     await world.drive(everybodyAtOnce(world))
     expect(world.holdfast.stats().discord.breaker).toBe('closed')
     await clock.advance(2 * HOUR)
-    discord.fault('ban', { shape: 'html' })
+    discord.fault('ban', { shape: 'page' })
     const before = calls().length
     await world.drive(world.asked(world.user))
     await clock.advance(MINUTE)

@@ -118,6 +118,13 @@ describe('a fault', () => {
     ['slow', { times: Number.NaN }, /times must be/],
     ['slow', { probability: 2 }, /probability must be from 0 to 1, not 2/],
     ['server-error', { status: 404 }, /status must be/],
+    ['server-error', { shape: 'discord' }, /shape must be 'page' or 'json'/],
+    ['answer', { status: 100 }, /status must be a whole number from 200 to 599/],
+    ['answer', { headers: { 'x y': 'z' } }, /headers: "x y" is no header/],
+    ['answer', { headers: { x: 'a\nb' } }, /headers/],
+    ['rate-limit', { code: 1.5 }, /code must be/],
+    ['rate-limit', { times: '2' as unknown as number }, /times must be/],
+    ['rate-limit', null as unknown as FaultOptions, /must be an object/],
     ['rate-limit', { retryAfterMs: -1 }, /retryAfterMs must be/],
     ['rate-limit', { scope: 'everyone' as 'user' }, /scope must be/],
     ['ban', { shape: 'xml' as 'html' }, /shape must be/],
@@ -186,7 +193,8 @@ describe('what is not Discord', () => {
     [{}, /^text\/plain/, 'error code: 1015', '3600'],
     [{ retryAfterMs: 66_271_000 }, /^text\/plain/, 'error code: 1015', '66271'],
     [{ shape: 'html' }, /^text\/html/, /1015/, null],
-    [{ shape: 'json', retryAfterMs: 5000 }, /^application\/json/, /You are being blocked/, '5'],
+    [{ shape: 'page' }, /^text\/html/, /1015/, null],
+    [{ shape: 'notice', retryAfterMs: 5000 }, /^application\/json/, /You are being blocked/, '5'],
   ])('ban %j: 429 without any of Discord’s marks', async (options, type, text, retryAfter) => {
     await using simulator = await startSimulator()
     simulator.fault('ban', options)
@@ -220,6 +228,208 @@ describe('what is not Discord', () => {
     expect([unavailable.status, unavailable.json.code, unavailable.headers.get('retry-after')]).toEqual([503, 0, '3'])
     simulator.fault('server-error', { status: 500, shape: 'html' })
     expect((await me()).headers.get('content-type')).toMatch(/html/)
+  })
+})
+
+describe('blocks', () => {
+  it.each(['ban', 'block-page'] as const)('%s has Discord’s own shape: 403 with code 40333', async (kind) => {
+    await using simulator = await startSimulator()
+    simulator.fault(kind, { shape: 'discord' })
+    const { status, json, headers } = await visit(simulator, '/users/@me', { as: bearer(simulator) })
+    expect([status, json]).toEqual([403, { message: 'internal network error', code: 40333 }])
+    expect([...headers.keys()].filter((name) => name.startsWith('x-ratelimit'))).toEqual([])
+  })
+
+  it.each(['ban', 'block-page'] as const)('%s has Cloudflare’s JSON: RFC 9457, error 1015', async (kind) => {
+    await using simulator = await startSimulator()
+    simulator.fault(kind, { shape: 'json', retryAfterMs: 30_000 })
+    const { status, json, headers } = await visit(simulator, '/users/@me', { as: bearer(simulator) })
+    expect([status, headers.get('retry-after'), headers.get('via')]).toEqual([429, '30', null])
+    expect(headers.get('content-type')).toMatch(/^application\/json/)
+    expect(json).toMatchObject({ status: 429, error_code: 1015, cloudflare_error: true, retry_after: 30 })
+  })
+
+  it('block-page has text and page, too', async () => {
+    await using simulator = await startSimulator()
+    simulator.fault('block-page', { shape: 'text' })
+    expect((await visit(simulator, '/users/@me')).text).toBe('error code: 1015')
+    simulator.fault('block-page', { shape: 'page' })
+    expect((await visit(simulator, '/users/@me')).status).toBe(403)
+  })
+})
+
+describe('a wait that was asked for', () => {
+  const path = '/users/@me/guilds'
+
+  it.each(['rate-limit', 'sub-limit'] as const)('by %s is held against whoever comes early', async (kind) => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    const ask = (nth: number, to = path) => visit(simulator, to, { as: bearer(simulator, nth) })
+    simulator.fault(kind, { retryAfterMs: 5000, times: 1 })
+    expect((await ask(0)).json.retry_after).toBe(5)
+    await clock.advance(2000)
+    expect((await ask(0)).json.retry_after).toBe(3)
+    expect((await ask(1)).status).toBe(200)
+    expect((await ask(0, '/users/@me')).status).toBe(200)
+    await clock.advance(3000)
+    expect((await ask(0)).status).toBe(200)
+    expect(simulator.calls.map(({ fault }) => fault)).toEqual([kind, kind, null, null, null])
+  })
+
+  it('is about every route of theirs when it is global, and about everybody on the route when it is shared', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    const ask = async (nth: number, to: string) => (await visit(simulator, to, { as: bearer(simulator, nth) })).status
+    let end = simulator.fault('rate-limit', { scope: 'global', retryAfterMs: 5000, times: 1 })
+    expect([await ask(0, '/users/@me'), await ask(0, path), await ask(1, path)]).toEqual([429, 429, 200])
+    end()
+    expect(await ask(0, '/users/@me')).toBe(200)
+    end = simulator.fault('rate-limit', { scope: 'shared', retryAfterMs: 5000, times: 1 })
+    expect([await ask(0, path), await ask(2, path), await ask(2, '/users/@me')]).toEqual([429, 429, 200])
+    await clock.advance(5000)
+    expect(await ask(2, path)).toBe(200)
+    end()
+  })
+
+  it('by a ban is held against the address, unless it named none', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    const ask = async () => (await visit(simulator, '/users/@me', { as: bearer(simulator) })).status
+    simulator.fault('ban', { retryAfterMs: 60_000, times: 1 })
+    expect([await ask(), await ask()]).toEqual([429, 429])
+    await clock.advance(60_000)
+    simulator.fault('ban', { shape: 'page', times: 1 })
+    expect([await ask(), await ask()]).toEqual([429, 200])
+  })
+
+  it('ends with the time of the fault', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    simulator.fault('rate-limit', { retryAfterMs: 60_000, forMs: 1000 })
+    expect((await visit(simulator, path, { as: bearer(simulator) })).status).toBe(429)
+    await clock.advance(1000)
+    expect((await visit(simulator, path, { as: bearer(simulator) })).status).toBe(200)
+  })
+})
+
+describe('odd 429s', () => {
+  it('sub-limit: the bucket still has room by its headers', async () => {
+    await using simulator = await startSimulator()
+    simulator.fault('sub-limit', { retryAfterMs: 600_000 })
+    const { status, json, headers } = await visit(simulator, '/users/@me/guilds', { as: bearer(simulator) })
+    expect([status, json.retry_after, headers.get('retry-after')]).toEqual([429, 600, '600'])
+    expect(Number(headers.get('x-ratelimit-remaining'))).toBeGreaterThan(0)
+    expect(Number(headers.get('x-ratelimit-reset-after'))).toBeLessThan(600)
+  })
+
+  it('rate-limit with scope shared has numbers of its own, as in the documentation', async () => {
+    await using simulator = await startSimulator()
+    simulator.fault('rate-limit', { scope: 'shared', retryAfterMs: 1_336_570 })
+    const { headers } = await visit(simulator, '/users/@me/guilds', { as: bearer(simulator) })
+    expect([headers.get('x-ratelimit-limit'), headers.get('x-ratelimit-remaining')]).toEqual(['10', '9'])
+    expect(headers.get('x-ratelimit-reset-after')).toBe('64.570')
+  })
+
+  it('rate-limit can carry a JSON error code', async () => {
+    await using simulator = await startSimulator()
+    simulator.fault('rate-limit', { code: 20028 })
+    expect((await visit(simulator, '/users/@me', { as: bearer(simulator) })).json).toEqual({
+      message: 'You are being rate limited.',
+      retry_after: 1,
+      global: false,
+      code: 20028,
+    })
+  })
+})
+
+describe('what Discord also does', () => {
+  const path = '/users/@me/guilds'
+
+  it('no-headers: no X-RateLimit headers, but the limit goes on behind them', async () => {
+    await using simulator = await startSimulator({ clock: createVirtualClock() })
+    simulator.fault('no-headers')
+    const first = await visit(simulator, path, { as: bearer(simulator) })
+    const second = await visit(simulator, path, { as: bearer(simulator) })
+    expect([first.status, second.status, second.headers.get('retry-after'), second.json.retry_after]).toEqual([
+      200,
+      429,
+      '1',
+      1,
+    ])
+    for (const { headers } of [first, second])
+      expect([...headers.keys()].filter((name) => name.startsWith('x-ratelimit'))).toEqual([])
+  })
+
+  it('bucket-change: each answer names another bucket, over one and the same limit', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    const ask = async () => (await visit(simulator, path, { as: bearer(simulator) })).headers
+    const before = (await ask()).get('x-ratelimit-bucket')
+    const end = simulator.fault('bucket-change')
+    const limited = await ask()
+    expect(limited.get('retry-after')).toBe('1')
+    const hashes = [before, limited.get('x-ratelimit-bucket'), (await ask()).get('x-ratelimit-bucket')]
+    expect(new Set(hashes).size).toBe(3)
+    for (const hash of hashes) expect(hash).toMatch(/^[0-9a-f]{32}$/)
+    end()
+    expect((await ask()).get('x-ratelimit-bucket')).toBe(before)
+  })
+
+  it('answer: any status, body and headers, and no bucket is charged', async () => {
+    await using simulator = await startSimulator()
+    const ask = () => visit(simulator, path, { as: bearer(simulator) })
+    let end = simulator.fault('answer', { status: 401, body: { message: 'Invalid OAuth2 access token', code: 50025 } })
+    expect(await ask()).toMatchObject({ status: 401, json: { code: 50025 } })
+    end()
+    end = simulator.fault('answer', {
+      status: 404,
+      body: '<p>',
+      headers: { 'Content-Type': 'text/html', 'X-Test': '1' },
+    })
+    const page = await ask()
+    expect([page.status, page.text, page.headers.get('content-type'), page.headers.get('x-test')]).toEqual([
+      404,
+      '<p>',
+      'text/html',
+      '1',
+    ])
+    end()
+    end = simulator.fault('answer')
+    expect(await ask()).toMatchObject({ status: 200, text: '' })
+    end()
+    end = simulator.fault('answer', { status: 204, body: 'nothing' })
+    expect(await ask()).toMatchObject({ status: 204, text: '' })
+    end()
+    expect((await ask()).status).toBe(200)
+  })
+
+  it('short-page: a list has one entry less', async () => {
+    await using simulator = await startSimulator()
+    simulator.fault('short-page')
+    expect((await visit(simulator, path, { as: bearer(simulator) })).json).toHaveLength(19)
+    expect((await visit(simulator, '/users/@me', { as: bearer(simulator) })).status).toBe(200)
+  })
+
+  it('trickle: the head at once, then a byte at a time', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    simulator.fault('trickle', { ms: 10, times: 1 })
+    const controller = new AbortController()
+    const response = await fetch(`${simulator.url}/users/@me`, {
+      headers: { authorization: bearer(simulator) },
+      signal: controller.signal,
+    })
+    expect(response.status).toBe(200)
+    const reader = response.body!.getReader()
+    let text = ''
+    for (let i = 0; i < 3; i++) {
+      await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(1)
+      await clock.advance(10)
+      text += Buffer.from((await reader.read()).value!).toString()
+    }
+    expect(text).toBe('{"i')
+    controller.abort()
+    await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(0)
   })
 })
 

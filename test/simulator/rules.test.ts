@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { createLedgerOfCalls } from '../../src/simulator/ledger-of-calls.ts'
 import { createVirtualClock, startSimulator } from '../../src/simulator/simulator.ts'
 import { bearer, bot, USER_AGENT, visit } from './visitor.ts'
 
@@ -235,15 +236,46 @@ describe('requests that Discord would not understand', () => {
     expect(new Set(simulator.calls.slice(0, 4).map(({ route }) => route))).toEqual(new Set(['/users/@me']))
   })
 
-  it('get Cloudflare’s 403 page without a User-Agent that begins with DiscordBot, unless that is switched off', async () => {
-    await using strict = await startSimulator()
+  it.each([
+    'curl/8.9.1',
+    'python-requests/2.32.3',
+    'node',
+    'Ruby',
+    'DiscordBot (https://example.com, 1)',
+    'Mozilla/5.0',
+  ])('are answered for User-Agent %s with a user’s token', async (agent) => {
+    await using simulator = await startSimulator()
+    const answer = await visit(simulator, '/users/@me', {
+      as: bearer(simulator),
+      headers: { 'user-agent': agent },
+    })
+    expect(answer.status).toBe(200)
+  })
+
+  it.each(['Python-urllib/3.8', 'Java/1.8.0_292', '', 'Mozilla/5.0 (X11; Linux x86_64)'])(
+    'of the bot get 403 with code 40333 for User-Agent %j, which is nothing against the address',
+    async (agent) => {
+      await using simulator = await startSimulator({ invalidLimit: { count: 1, windowMs: 60_000 } })
+      const headers = { 'user-agent': agent }
+      for (let i = 0; i < 3; i++) {
+        const refused = await visit(simulator, '/users/@me', { as: bot(simulator), headers })
+        expect([refused.status, refused.json]).toEqual([403, { message: 'internal network error', code: 40333 }])
+        expect(refused.headers.get('via')).toBe(null)
+      }
+      expect(simulator.calls.some(({ wouldBan }) => wouldBan)).toBe(false)
+      expect((await visit(simulator, '/users/@me', { as: bot(simulator) })).status).toBe(200)
+      const token = await visit(simulator, '/oauth2/token', { method: 'POST', headers, body: new URLSearchParams() })
+      expect(token.json).toEqual({ error: 'invalid_client' })
+    },
+  )
+
+  it('need the documented User-Agent where that is wanted, but never at the token endpoint', async () => {
+    await using strict = await startSimulator({ requireUserAgent: true })
     const headers = { 'user-agent': 'node-fetch' }
-    const refused = await visit(strict, '/users/@me', { as: bearer(strict), headers })
-    expect([refused.status, refused.headers.get('via')]).toEqual([403, null])
-    expect(refused.headers.get('content-type')).toMatch(/^text\/html/)
-    expect(refused.headers.get('server')).toBe('cloudflare')
-    await using lenient = await startSimulator({ requireUserAgent: false })
-    expect((await visit(lenient, '/users/@me', { as: bearer(lenient), headers })).status).toBe(200)
+    expect((await visit(strict, '/users/@me', { as: bearer(strict), headers })).json.code).toBe(40333)
+    expect((await visit(strict, '/users/@me', { as: bearer(strict) })).status).toBe(200)
+    const token = await visit(strict, '/oauth2/token', { method: 'POST', headers, body: new URLSearchParams() })
+    expect(token.json).toEqual({ error: 'invalid_client' })
   })
 
   it.each([
@@ -320,13 +352,14 @@ describe('the ledger of calls', () => {
     const at = clock.now()
     const rest = { wouldBan: false, fault: null }
     const route = '/users/@me/guilds'
-    expect(simulator.calls).toEqual([
-      { at: at - 10, method: 'GET', route, userId: user.id, status: 200, scope: null, ...rest },
-      { at, method: 'GET', route, userId: user.id, status: 429, scope: 'user', ...rest },
+    expect(simulator.calls).toMatchObject([
+      { at: at - 10, method: 'GET', route, query: '', userId: user.id, status: 200, scope: null, ...rest },
+      { at, method: 'GET', route, query: 'limit=5', userId: user.id, status: 429, scope: 'user', ...rest },
       {
         at,
         method: 'GET',
         route: '/guilds/:guild/members/:user',
+        path: `/guilds/${user.guilds[0]!.id}/members/${user.id}`,
         userId: simulator.botId,
         status: 200,
         scope: null,
@@ -334,6 +367,45 @@ describe('the ledger of calls', () => {
       },
       { at, method: 'GET', route: '/secret/path', userId: null, status: 404, scope: null, ...rest },
     ])
+  })
+
+  it('shows what was sent, but no token, cookie, code or secret', async () => {
+    await using simulator = await startSimulator()
+    const { accessToken } = simulator.users[0]!
+    await visit(simulator, '/users/@me?token=s3cret&a=b', {
+      as: bearer(simulator),
+      headers: { cookie: 's3cret=1', 'x-audit-log-reason': 'because' },
+    })
+    const form = { client_id: simulator.clientId, client_secret: simulator.clientSecret, code: 's3cret', a: 'b' }
+    await visit(simulator, '/oauth2/token', { method: 'POST', body: new URLSearchParams(form) })
+    await visit(simulator, '/channels/1/messages', {
+      as: bot(simulator),
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"content":"hello"}',
+    })
+    const [first, second, third] = simulator.calls
+    expect(first).toMatchObject({ query: 'token=***&a=b', headers: { authorization: 'Bearer ***', cookie: '***' } })
+    expect(first!.headers['x-audit-log-reason']).toBe('because')
+    expect(second!.body).toEqual({ client_id: simulator.clientId, client_secret: '***', code: '***', a: 'b' })
+    expect(third!.body).toEqual({ content: 'hello' })
+    const text = JSON.stringify(simulator.calls)
+    for (const secret of ['s3cret', accessToken, simulator.botToken, simulator.clientSecret])
+      expect(text).not.toContain(secret)
+  })
+
+  it('keeps headers and bodies of the last ten thousand calls', () => {
+    const ledger = createLedgerOfCalls(100_000)
+    const call = (nth: number) =>
+      ({ at: nth, headers: { a: 'b' }, body: nth }) as unknown as Parameters<typeof ledger.write>[0]
+    for (let nth = 0; nth < 25_000; nth++) ledger.write(call(nth), 1)
+    expect(ledger.calls.filter(({ body }) => body !== undefined)).toHaveLength(10_000)
+    expect(ledger.calls.at(-10_000)!.body).toBe(15_000)
+    expect(ledger.calls.at(-10_001)!.headers).toEqual({})
+    ledger.write(call(1), 40 * 1024 * 1024)
+    ledger.write(call(2), 1)
+    expect(ledger.calls.filter(({ body }) => body !== undefined)).toEqual([call(2)])
+    expect(ledger.total).toBe(25_002)
   })
 
   it('keeps at most maxCalls, dropping the oldest', async () => {
