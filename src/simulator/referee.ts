@@ -17,6 +17,7 @@ import { blocked, wrongAgent } from './blocks.ts'
 import { type Bucket, bucketHash, createBuckets } from './buckets.ts'
 import { accepts, type Caller, identify } from './callers.ts'
 import type { Credentials } from './credentials.ts'
+import type { Incoming, Ruling } from './exchange.ts'
 import { answerInPlace } from './fault-answers.ts'
 import type { FaultKind } from './fault-options.ts'
 import { type Faults, NO_TROUBLE, type Trouble } from './faults.ts'
@@ -29,31 +30,6 @@ import type { OAuth } from './oauth.ts'
 import type { Resources } from './resources.ts'
 import { type Match, matchRoute, type Route, withoutBase } from './routes.ts'
 import type { Settings } from './settings.ts'
-
-/** One request, wholly read. */
-export interface Incoming {
-  readonly method: string
-  readonly path: string
-  /** What stands after `?`. */
-  readonly query: string
-  readonly headers: IncomingHttpHeaders
-  /** Null: longer than the server reads. */
-  readonly body: Buffer | null
-  readonly address: string
-}
-
-/** What the server shall do about one request. */
-export interface Ruling {
-  readonly status: number
-  /** Names and values in turn. */
-  readonly headers: string[]
-  readonly body: Buffer | string
-  readonly delivery: 'whole' | 'truncate' | 'reset' | 'hang'
-  /** How long each byte of the body takes; 0: all at once. */
-  readonly paceMs: Milliseconds
-  /** How much later than usual it shall leave. */
-  readonly delayMs: Milliseconds
-}
 
 /** Everything that has a say in an answer. */
 export interface Panel {

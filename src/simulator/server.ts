@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
+import type { Incoming, Ruling } from './exchange.ts'
 import type { Random } from './random.ts'
-import type { Incoming, Ruling } from './referee.ts'
 
 /** A listening server. */
 export interface Server {
