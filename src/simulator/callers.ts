@@ -1,8 +1,8 @@
 import type { Milliseconds } from '../time/clock.ts'
 import type { Application } from './application.ts'
-import type { Credentials, Grant } from './credentials.ts'
 import type { Incoming } from './exchange.ts'
 import { formOf } from './form.ts'
+import type { Credentials, Grant } from './oauth/credentials.ts'
 import type { Match, Route } from './routes.ts'
 
 /** Whoever makes a call, by its Authorization header, or by what its form speaks of. */

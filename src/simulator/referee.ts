@@ -16,7 +16,6 @@ import type { Application } from './application.ts'
 import { blocked, wrongAgent } from './blocks.ts'
 import { type Bucket, bucketHash, createBuckets } from './buckets.ts'
 import { accepts, type Caller, identify } from './callers.ts'
-import type { Credentials } from './credentials.ts'
 import type { Incoming, Ruling } from './exchange.ts'
 import { answerInPlace } from './fault-answers.ts'
 import type { FaultKind } from './fault-options.ts'
@@ -26,7 +25,8 @@ import type { InvalidRequests } from './invalid-requests.ts'
 import type { LedgerOfCalls } from './ledger-of-calls.ts'
 import { createLimiter } from './limits.ts'
 import { maskedHeaders, maskedPath, maskedQuery, shownBody } from './masks.ts'
-import type { OAuth } from './oauth.ts'
+import type { Credentials } from './oauth/credentials.ts'
+import type { OAuth } from './oauth/oauth.ts'
 import type { Resources } from './resources.ts'
 import { type Match, matchRoute, type Route, withoutBase } from './routes.ts'
 import type { Settings } from './settings.ts'
@@ -79,7 +79,12 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     const { headers, body, address, query } = incoming
     const route = match?.route
     const params = query === '' ? null : new URLSearchParams(query)
-    if (route?.caller === 'browser') return oauth.authorize(params ?? new URLSearchParams(), clock.now())
+    if (route?.caller === 'browser') {
+      const choice =
+        route.method === 'POST' ? (formOf(headers['content-type'], body ?? NO_BODY) ?? undefined) : undefined
+      const wantsPage = /\btext\/html\b/i.test(headers.accept ?? '')
+      return oauth.authorize({ query: params ?? new URLSearchParams(), choice, wantsPage }, clock.now())
+    }
     if (route?.caller !== 'client' && !isWelcome(headers)) return wrongAgent
     if (body === null) return tooLarge
     if (caller.kind !== 'stranger') {
@@ -196,6 +201,8 @@ function besideOf(trouble: Trouble): FaultKind | null {
   if (trouble.withoutHeaders) return 'no-headers'
   return trouble.bucketChange > 0 ? 'bucket-change' : null
 }
+
+const NO_BODY = Buffer.alloc(0)
 
 function roleOf(caller: Caller): 'user' | 'bot' {
   return caller.kind === 'bot' ? 'bot' : 'user'

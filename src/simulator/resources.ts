@@ -1,7 +1,7 @@
 import { type Answer, invalidContentType, invalidField, json, noContent, refused, serialised } from './answer.ts'
 import type { Application } from './application.ts'
-import type { Grant } from './credentials.ts'
 import { toPartialGuild } from './guilds.ts'
+import type { Grant } from './oauth/credentials.ts'
 import { compareIds, type Membership, type People, toPublicUser, toUser } from './people.ts'
 import type { RouteName } from './routes.ts'
 
@@ -18,7 +18,7 @@ export interface ResourceCall {
 /** The routes that are about people, guilds and channels; OAuth2's own are in oauth.ts. */
 export type ResourceName = Exclude<
   RouteName,
-  'GET /oauth2/authorize' | 'POST /oauth2/token' | 'POST /oauth2/token/revoke'
+  'GET /oauth2/authorize' | 'POST /oauth2/authorize' | 'POST /oauth2/token' | 'POST /oauth2/token/revoke'
 >
 
 export type Resources = Readonly<Record<ResourceName, (call: ResourceCall) => Answer>>

@@ -41,6 +41,7 @@ const ROUTES = {
   },
   'GET /oauth2/@me': { caller: 'bearer', scope: null, bucket: null, major: null },
   'GET /oauth2/authorize': { caller: 'browser', scope: null, bucket: null, major: null },
+  'POST /oauth2/authorize': { caller: 'browser', scope: null, bucket: null, major: null },
   'POST /oauth2/token': { caller: 'client', scope: null, bucket: null, major: null },
   'POST /oauth2/token/revoke': { caller: 'client', scope: null, bucket: null, major: null },
   'GET /applications/@me': { caller: 'bot', scope: null, bucket: null, major: null },

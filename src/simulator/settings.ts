@@ -1,6 +1,8 @@
 import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import type { InvalidLimit } from './invalid-requests.ts'
 import type { Limit } from './limits.ts'
+import { isRedirectUri } from './oauth/redirect-uris.ts'
+import { isScope, OPEN_SCOPES } from './oauth/scopes.ts'
 
 /** How the simulated Discord is set up. A bad value makes `startSimulator` reject with an error that names the option. */
 export interface SimulatorOptions {
@@ -30,6 +32,16 @@ export interface SimulatorOptions {
   addressGlobalPerSecond?: number
   /** Invalid requests per address before Cloudflare blocks it. Default 10 000 per 600 000 ms; `banMs` 3 600 000. */
   invalidLimit?: InvalidLimit
+  /**
+   * The redirect URIs that are registered; any other is refused, and so is one that differs in a character. Default:
+   * none, and then any will do.
+   */
+  redirectUris?: readonly string[]
+  /**
+   * The OAuth2 scopes that the application may ask for; any other is `invalid_scope`. The users' first tokens have no
+   * others either. Default: all that Discord gives without approving the application first.
+   */
+  scopes?: readonly string[]
   /** How long access tokens live. Default 604 800 000 (7 days), as documented. */
   tokenLifetimeMs?: Milliseconds
   /** How many calls `calls` keeps; when full, the oldest tenth is dropped. Default 1 000 000. 0: none. */
@@ -60,6 +72,8 @@ const NAMES: Readonly<Record<keyof SimulatorOptions, true>> = {
   userGlobalPerSecond: true,
   addressGlobalPerSecond: true,
   invalidLimit: true,
+  redirectUris: true,
+  scopes: true,
   tokenLifetimeMs: true,
   maxCalls: true,
   requireUserAgent: true,
@@ -88,7 +102,13 @@ export function checkedSettings(options: SimulatorOptions): Settings {
   if (typeof requireUserAgent !== 'boolean')
     throw new TypeError(`requireUserAgent must be true or false, not ${show(requireUserAgent)}`)
 
+  const { redirectUris = [], scopes = OPEN_SCOPES } = options
+  texts('redirectUris', redirectUris, isRedirectUri, 'absolute URLs without a fragment')
+  texts('scopes', scopes, isScope, 'scopes of Discord')
+
   return {
+    redirectUris: [...redirectUris],
+    scopes: [...scopes],
     port: whole('port', options.port ?? 0, 0, 65_535),
     seed: whole('seed', options.seed ?? 1, Number.MIN_SAFE_INTEGER),
     users: whole('users', options.users ?? 10, 1, 1_000_000),
@@ -115,6 +135,12 @@ function whole(name: string, value: number, least: number, most = Number.MAX_SAF
   const upTo = most === Number.MAX_SAFE_INTEGER ? 'or more' : `to ${most}`
   const rule = least === Number.MIN_SAFE_INTEGER ? 'a whole number' : `a whole number, ${least} ${upTo}`
   throw new RangeError(`${name} must be ${rule}, not ${show(value)}`)
+}
+
+function texts(name: string, list: unknown, fits: (text: string) => boolean, what: string): void {
+  if (!Array.isArray(list)) throw new TypeError(`${name} must be a list of ${what}, not ${show(list)}`)
+  for (const text of list)
+    if (typeof text !== 'string' || !fits(text)) throw new TypeError(`${name} must be ${what}, not ${show(text)}`)
 }
 
 function wholeOrInfinite(name: string, value: number): number {

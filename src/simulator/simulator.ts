@@ -1,10 +1,10 @@
 import { createApplication } from './application.ts'
-import { createCredentials } from './credentials.ts'
 import type { FaultKind, FaultOptions } from './fault-options.ts'
 import { createFaults } from './faults.ts'
 import { createInvalidRequests } from './invalid-requests.ts'
 import { type Call, createLedgerOfCalls } from './ledger-of-calls.ts'
-import { createOAuth } from './oauth.ts'
+import { createCredentials } from './oauth/credentials.ts'
+import { createOAuth } from './oauth/oauth.ts'
 import { createPeople, type SimulatedUser, toPublicUser } from './people.ts'
 import { createRandom } from './random.ts'
 import { createReferee } from './referee.ts'
@@ -74,6 +74,12 @@ export interface Simulator {
     userId: string,
     options?: { scopes?: readonly string[]; lifetimeMs?: number; applicationId?: string },
   ): string
+  /**
+   * Whoever comes next to `/oauth2/authorize` is this user (id or username), or presses Cancel, at once and without a
+   * click, also where a page would have been shown. Said again before that, the last word counts. Throws a TypeError
+   * if there is no such user.
+   */
+  nextLogin(user: string | 'deny'): void
   /** Stops listening and ends every connection, also those that hang. Safe to call twice. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
@@ -100,6 +106,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const faults = createFaults(createRandom(seed, 'faults'))
   const ledger = createLedgerOfCalls(settings.maxCalls)
   const closed = new AbortController()
+  const firstScopes = FIRST_SCOPES.filter((scope) => settings.scopes.includes(scope))
 
   const issue = (
     userId: string,
@@ -112,8 +119,9 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       { userId, applicationId, scopes: new Set(scopes), expiresAt: clock.now() + lifetimeMs },
       token,
     )
-  for (const { id, accessToken } of people.users) issue(id, FIRST_SCOPES, tokenLifetimeMs, application.id, accessToken)
+  for (const { id, accessToken } of people.users) issue(id, firstScopes, tokenLifetimeMs, application.id, accessToken)
 
+  const oauth = createOAuth(application, people, credentials, settings, () => ({}))
   const judge = createReferee({
     settings,
     application,
@@ -121,7 +129,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     faults,
     ledger,
     invalidRequests: createInvalidRequests(settings.invalidLimit),
-    oauth: createOAuth(application, people, credentials, tokenLifetimeMs),
+    oauth,
     resources: createResources(people, application),
   })
   const server = await startServer(settings.port, clock, settings.latencyMs, createRandom(seed, 'latency'), judge)
@@ -190,8 +198,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       checkWebhookUrl(webhookUrl)
       return post(webhookUrl, { type: 0 }, forged)
     },
-    issueToken(userId, { scopes = FIRST_SCOPES, lifetimeMs = tokenLifetimeMs, applicationId = application.id } = {}) {
+    issueToken(userId, { scopes = firstScopes, lifetimeMs = tokenLifetimeMs, applicationId = application.id } = {}) {
       return issue(userOf(userId).id, scopes, lifetimeMs, applicationId)
+    },
+    nextLogin(name) {
+      if (name === 'deny') return oauth.nextLogin('deny')
+      const user = people.users.find(({ id, username }) => id === name || username === name)
+      if (!user) throw new TypeError(`there is no user ${JSON.stringify(name)}; give an id or username, or 'deny'`)
+      oauth.nextLogin({ userId: user.id })
     },
     close() {
       closed.abort()

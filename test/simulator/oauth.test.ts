@@ -36,7 +36,10 @@ async function logIn(simulator: Simulator, extra: Record<string, string> = {}) {
 }
 const invalidGrant = (field: string) => ({
   status: 400,
-  json: { error: 'invalid_grant', error_description: `Invalid "${field}" in request` },
+  json: {
+    error: 'invalid_grant',
+    error_description: `Invalid "${field}" in request${field === 'refresh_token' ? '' : '.'}`,
+  },
 })
 
 describe('the authorization page', () => {
@@ -62,7 +65,9 @@ describe('the authorization page', () => {
   })
 
   it.each([
-    [{ response_type: 'token' }, 'unsupported_response_type'],
+    [{ response_type: 'id_token' }, 'unsupported_response_type'],
+    [{ scope: 'identify guild' }, 'invalid_scope'],
+    [{ scope: 'identify relationships.read' }, 'invalid_scope'],
     [{ scope: '' }, 'invalid_scope'],
     [{ code_challenge: 'x', code_challenge_method: 'plain' }, 'invalid_request'],
     [{ deny: 'true' }, 'access_denied'],
@@ -80,6 +85,8 @@ describe('the authorization page', () => {
     { client_id: '1' },
     { redirect_uri: 'javascript:alert(1)' },
     { redirect_uri: 'nonsense' },
+    { redirect_uri: 'data://text/html,x' },
+    { redirect_uri: 'https://app.example/#fragment' },
     { user: 'nobody' },
   ])('sends nobody anywhere for %j', async (extra) => {
     await using simulator = await startSimulator()
@@ -115,14 +122,14 @@ describe('the token endpoint', () => {
     expect(simulator.calls.at(-1)).toMatchObject({ route: '/oauth2/token', userId: simulator.users[0]!.id })
   })
 
-  it('refuses another redirect_uri, and a code older than a minute', async () => {
+  it('refuses another redirect_uri, and a code older than 100 s', async () => {
     const clock = createVirtualClock()
     await using simulator = await startSimulator({ clock })
     const code = async () => (await authorize(simulator)).searchParams.get('code')!
     const redirect_uri = 'https://app.example/other'
     expect(await exchange(simulator, await code(), { redirect_uri })).toMatchObject(invalidGrant('redirect_uri'))
     const old = await code()
-    await clock.advance(60_000)
+    await clock.advance(100_000)
     expect(await exchange(simulator, old)).toMatchObject(invalidGrant('code'))
   })
 
@@ -194,7 +201,14 @@ describe('the token endpoint', () => {
       status: 400,
       json: { error: 'unsupported_grant_type' },
     })
-    expect(await token(simulator, {})).toMatchObject({ status: 400, json: { error: 'invalid_request' } })
+    expect((await token(simulator, {})).json).toEqual({
+      error: 'unsupported_grant_type',
+      error_description: 'Grant type None is not supported',
+    })
+    expect(await token(simulator, { grant_type: 'authorization_code' })).toMatchObject({
+      status: 400,
+      json: { error: 'invalid_request', error_description: 'Missing "code" in request.' },
+    })
   })
 
   it('is limited per address, in JSON without X-RateLimit headers', async () => {
@@ -244,5 +258,173 @@ describe('the end of an authorization', () => {
     expect(await exchange(simulator, code)).toMatchObject(invalidGrant('code'))
     const { access_token } = await logIn(simulator)
     expect((await visit(simulator, '/users/@me', { as: `Bearer ${access_token}` })).status).toBe(200)
+  })
+})
+
+describe('what an application registered', () => {
+  const redirectUris = [REDIRECT, 'myapp://signed-in']
+  const ask = (simulator: Simulator, extra: Record<string, string>) =>
+    visit(
+      simulator,
+      `/oauth2/authorize?${new URLSearchParams({ client_id: simulator.clientId, response_type: 'code', scope: 'identify', ...extra })}`,
+    )
+
+  it('are the only redirect URIs, compared character by character; an app’s own scheme is one', async () => {
+    await using simulator = await startSimulator({ redirectUris })
+    for (const redirect_uri of redirectUris) {
+      const { headers } = await ask(simulator, { redirect_uri })
+      expect(headers.get('location')).toContain(redirect_uri)
+    }
+    for (const redirect_uri of [`${REDIRECT}/`, REDIRECT.toUpperCase(), 'https://evil.example/', 'http://localhost/']) {
+      const { status, headers, text } = await ask(simulator, { redirect_uri })
+      expect([status, headers.get('location')]).toEqual([400, null])
+      expect(text).toContain('Invalid OAuth2 redirect_uri')
+    }
+    expect((await ask(simulator, {})).status).toBe(400)
+  })
+
+  it('may be left out by who registered one', async () => {
+    await using simulator = await startSimulator({ redirectUris: [REDIRECT] })
+    const code = async () => new URL((await ask(simulator, {})).headers.get('location')!).searchParams.get('code')!
+    expect((await exchange(simulator, await code())).status).toBe(200)
+    expect((await token(simulator, { grant_type: 'authorization_code', code: await code() })).status).toBe(200)
+  })
+
+  it('are the only scopes, in the users’ first tokens too', async () => {
+    await using simulator = await startSimulator({ scopes: ['identify'] })
+    const refused = await ask(simulator, { redirect_uri: REDIRECT, scope: 'identify guilds' })
+    expect(new URL(refused.headers.get('location')!).searchParams.get('error')).toBe('invalid_scope')
+    expect(
+      (await visit(simulator, '/users/@me/guilds', { as: `Bearer ${simulator.users[0]!.accessToken}` })).status,
+    ).toBe(403)
+    await using approved = await startSimulator({ scopes: ['identify', 'relationships.read'] })
+    const given = await ask(approved, { redirect_uri: REDIRECT, scope: 'identify relationships.read' })
+    expect(new URL(given.headers.get('location')!).searchParams.get('code')).toBeTruthy()
+  })
+
+  it.each([
+    [{ redirectUris: 'https://app.example' }, /redirectUris must be a list/],
+    [{ redirectUris: ['/callback'] }, /redirectUris must be absolute URLs without a fragment, not "\/callback"/],
+    [{ redirectUris: ['javascript://x'] }, /redirectUris/],
+    [{ scopes: ['guild'] }, /scopes must be scopes of Discord, not "guild"/],
+  ])('is checked: %j', async (options, message) => {
+    await expect(startSimulator(options as never)).rejects.toThrow(message)
+  })
+})
+
+describe('other grants', () => {
+  it('implicit: the token comes in the fragment, without a refresh token', async () => {
+    await using simulator = await startSimulator()
+    const callback = await authorize(simulator, { response_type: 'token' })
+    expect([...callback.searchParams.keys()]).toEqual(['from'])
+    const given = Object.fromEntries(new URLSearchParams(callback.hash.slice(1)))
+    expect(given).toEqual({
+      token_type: 'Bearer',
+      access_token: expect.stringMatching(/^\w{30}$/),
+      expires_in: '604800',
+      scope: 'identify guilds',
+      state: 'abc&d',
+    })
+    expect((await visit(simulator, '/users/@me', { as: `Bearer ${given.access_token}` })).status).toBe(200)
+    const denied = await authorize(simulator, { response_type: 'token', deny: 'true' })
+    expect(new URLSearchParams(denied.hash.slice(1)).get('error')).toBe('access_denied')
+  })
+
+  it('client credentials: the application owner’s own token', async () => {
+    await using simulator = await startSimulator()
+    const { status, json } = await token(simulator, { grant_type: 'client_credentials', scope: 'identify' })
+    expect(status).toBe(200)
+    expect(Object.keys(json).sort()).toEqual(['access_token', 'expires_in', 'scope', 'token_type'])
+    const me = await visit(simulator, '/users/@me', { as: `Bearer ${json.access_token}` })
+    expect(me.json.id).toBe(simulator.users[0]!.id)
+    for (const scope of ['', 'nonsense'])
+      expect(await token(simulator, { grant_type: 'client_credentials', scope })).toMatchObject({
+        status: 400,
+        json: { error: 'invalid_scope' },
+      })
+  })
+
+  it('bot: adds the bot to a guild of who may manage it, with and without an app to go back to', async () => {
+    await using simulator = await startSimulator()
+    const user = simulator.users[0]!
+    const guild = user.guilds.find(({ owner }) => owner)!
+    const foreign = user.guilds.find(({ permissions }) => !(BigInt(permissions) & 0x28n))!
+    simulator.leaveGuild(simulator.botId, guild.id)
+    const has = async () => (await visit(simulator, `/guilds/${guild.id}`, { as: bot(simulator) })).status
+    expect(await has()).toBe(404)
+    const callback = await authorize(simulator, { scope: 'identify bot', guild_id: guild.id, permissions: '8' })
+    expect([callback.searchParams.get('guild_id'), callback.searchParams.get('permissions')]).toEqual([guild.id, '8'])
+    expect(await has()).toBe(200)
+    simulator.leaveGuild(simulator.botId, guild.id)
+    const query = `client_id=${simulator.clientId}&scope=bot&guild_id=`
+    expect((await visit(simulator, `/oauth2/authorize?${query}${guild.id}`)).text).toContain('Authorized')
+    expect(await has()).toBe(200)
+    expect((await visit(simulator, `/oauth2/authorize?${query}${foreign.id}`)).status).toBe(400)
+  })
+})
+
+describe('the consent page', () => {
+  const query = (simulator: Simulator, extra: Record<string, string> = {}) =>
+    `/oauth2/authorize?${new URLSearchParams({ client_id: simulator.clientId, redirect_uri: REDIRECT, response_type: 'code', scope: 'identify', state: 's', ...extra })}`
+  const headers = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'user-agent': 'Mozilla/5.0' }
+  const press = (simulator: Simulator, form: Record<string, string>) =>
+    visit(simulator, query(simulator), { method: 'POST', headers, body: new URLSearchParams(form) })
+  const idAt = async (simulator: Simulator, location: string) => {
+    const { json } = await exchange(simulator, new URL(location).searchParams.get('code')!)
+    return (await visit(simulator, '/users/@me', { as: `Bearer ${json.access_token}` })).json.id
+  }
+
+  it('shows the people and what is asked for, as a form that needs no script', async () => {
+    await using simulator = await startSimulator()
+    const third = simulator.users[2]!
+    const {
+      status,
+      text,
+      headers: sent,
+    } = await visit(simulator, query(simulator, { login_hint: third.username }), { headers })
+    expect([status, sent.get('content-type'), sent.get('location')]).toEqual([200, 'text/html; charset=utf-8', null])
+    for (const { id, username } of simulator.users) {
+      expect(text).toContain(`value="${id}"`)
+      expect(text).toContain(username)
+    }
+    expect(text).toContain(`value="${third.id}" checked`)
+    expect(text).not.toContain('<script')
+  })
+
+  it('signs in whom the browser chose, or goes back with access_denied', async () => {
+    await using simulator = await startSimulator()
+    const fourth = simulator.users[3]!
+    const chosen = await press(simulator, { user: fourth.id, decision: 'allow' })
+    expect(chosen.status).toBe(302)
+    expect(await idAt(simulator, chosen.headers.get('location')!)).toBe(fourth.id)
+    const named = await press(simulator, { user: fourth.id, name: simulator.users[5]!.username, decision: 'allow' })
+    expect(await idAt(simulator, named.headers.get('location')!)).toBe(simulator.users[5]!.id)
+    const denied = new URL((await press(simulator, { user: fourth.id, decision: 'deny' })).headers.get('location')!)
+    expect([denied.searchParams.get('error'), denied.searchParams.get('state')]).toEqual(['access_denied', 's'])
+  })
+
+  it('asks again for somebody who is not there, and writes nothing of it as markup', async () => {
+    await using simulator = await startSimulator()
+    const { status, text } = await press(simulator, { name: '<b>nobody</b>', decision: 'allow' })
+    expect([status, text.includes('<b>nobody')]).toEqual([400, false])
+    expect(text).toContain('&lt;b&gt;nobody')
+  })
+
+  it('is passed over after nextLogin, once', async () => {
+    await using simulator = await startSimulator()
+    const [, second, third] = simulator.users
+    simulator.nextLogin(second!.id)
+    simulator.nextLogin(third!.username)
+    expect((await visit(simulator, '/oauth2/authorize?client_id=1', { headers })).status).toBe(400)
+    const first = await visit(simulator, query(simulator), { headers })
+    expect(await idAt(simulator, first.headers.get('location')!)).toBe(third!.id)
+    expect((await visit(simulator, query(simulator), { headers })).status).toBe(200)
+    simulator.nextLogin('deny')
+    const denied = await visit(simulator, query(simulator))
+    expect(denied.headers.get('location')).toContain('error=access_denied')
+    expect(await idAt(simulator, (await visit(simulator, query(simulator))).headers.get('location')!)).toBe(
+      simulator.users[0]!.id,
+    )
+    expect(() => simulator.nextLogin('nobody')).toThrow(/no user "nobody"/)
   })
 })

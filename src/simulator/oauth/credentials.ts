@@ -1,5 +1,5 @@
-import type { Milliseconds } from '../time/clock.ts'
-import type { Random } from './random.ts'
+import type { Milliseconds } from '../../time/clock.ts'
+import type { Random } from '../random.ts'
 
 /** What an access or refresh token stands for. */
 export interface Grant {
@@ -13,10 +13,13 @@ export interface Grant {
 /** What an authorization code stands for, until it is exchanged. */
 export interface Code {
   readonly userId: string
-  readonly redirectUri: string
+  /** As the authorization request had it; null: it had none. */
+  readonly redirectUri: string | null
   readonly scopes: ReadonlySet<string>
   /** PKCE S256 challenge (RFC 7636), if the authorization request had one. */
   readonly challenge: string | undefined
+  /** The guild that a bot was added to on the way. */
+  readonly guildId?: string | undefined
   readonly expiresAt: Milliseconds
 }
 
