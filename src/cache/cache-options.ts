@@ -18,9 +18,16 @@ export interface CacheOptions<T> {
   /** Which errors a stale value may hide. The others purge the value. Default: all but errors with a `status` of 4xx other than 429. */
   shouldMask?: (error: unknown) => boolean
   /** How the value is written as text. Without one, a value that JSON would change is refused. */
-  codec?: { version: string; encode(value: T): string; decode(text: string): T }
+  codec?: Codec<T>
   /** How long a load is already known to be refused, in milliseconds: then a stale value is given at once. Asked only when a load would begin. */
   refusedForMs?: () => Milliseconds | undefined
+}
+
+/** Writes values as text. `version` changes with what it writes: text of another version counts as absent. */
+export interface Codec<T> {
+  version: string
+  encode(value: T): string
+  decode(text: string): T
 }
 
 export interface LoadContext<T = unknown> {

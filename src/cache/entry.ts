@@ -1,4 +1,5 @@
-import type { Milliseconds } from '../time/clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import type { Moment } from './shared-tier.ts'
 
 /** A value and when it was fetched. Both its times count from then; nothing that happens later moves them. */
 export interface Entry {
@@ -16,7 +17,7 @@ export interface Entry {
   /** When its use was last noted; monotonic. */
   usedAtMs: Milliseconds
   /** When its load began, on the clock of the shared tier; 0 without one. */
-  readonly begunAt: number
+  readonly begunAt: Moment
   /** The life of the shared tier in which it was last known to stand. */
   life: number
 }
@@ -35,4 +36,38 @@ export function ageState(
 ): 'fresh' | 'eager' | 'stale' | 'expired' {
   if (ageMs < freshMs) return ageMs < freshMs * EAGER_SHARE ? 'fresh' : 'eager'
   return ageMs < staleMs ? 'stale' : 'expired'
+}
+
+/** Whose a value is, and how long it is kept. */
+interface Keeping {
+  readonly user: string | undefined
+  readonly freshMs: Milliseconds
+  readonly keepMs: Milliseconds
+}
+
+/** What is kept of a value of a certain age: 0 where it was just loaded, more where another process did that. */
+export function newEntry(
+  { user, freshMs, keepMs }: Keeping,
+  value: unknown,
+  origin: {
+    readonly bytes: number
+    readonly ageMs: Milliseconds
+    readonly begunAt: Moment
+    readonly life: number
+  },
+  clock: Clock,
+): Entry {
+  const now = clock.monotonic()
+  return {
+    value,
+    bytes: origin.bytes,
+    fetchedAtMs: now - origin.ageMs,
+    fetchedAt: new Date(clock.now() - origin.ageMs),
+    freshMs,
+    staleMs: keepMs,
+    user,
+    usedAtMs: now,
+    begunAt: origin.begunAt,
+    life: origin.life,
+  }
 }

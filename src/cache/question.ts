@@ -1,0 +1,106 @@
+import { codeOf } from '../errors/code-of.ts'
+import { HoldfastError } from '../errors/errors.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import { type CacheKey, keyLabel, keyName } from './cache-key.ts'
+import type { CacheOptions, Codec } from './cache-options.ts'
+import { isTrouble } from './failures.ts'
+import { plainJsonBytes } from './plain-json.ts'
+import type { SharedKey } from './shared-tier.ts'
+
+/** The times of an instance, for questions that bring none of their own. */
+export interface CacheTimes {
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  readonly patienceMs: Milliseconds
+}
+
+/**
+ * A key and what its caller wants of it: the options of one call, with the instance's times where it names none. Made
+ * only where a hit in memory does not answer at once.
+ */
+export class Question<T> {
+  readonly key: CacheKey
+  /** The one string under which the key is kept. */
+  readonly id: string
+  readonly options: CacheOptions<T>
+  readonly freshMs: Milliseconds
+  readonly staleMs: Milliseconds
+  /** How long the value is kept, for callers who accept older ones than this one does. */
+  readonly keepMs: Milliseconds
+  readonly patienceMs: Milliseconds
+
+  constructor(key: CacheKey, id: string, options: CacheOptions<T>, times: CacheTimes) {
+    this.key = key
+    this.id = id
+    this.options = options
+    this.freshMs = options.freshMs ?? times.freshMs
+    this.staleMs = options.staleMs ?? times.staleMs
+    this.keepMs = options.keepMs ?? this.staleMs
+    this.patienceMs = options.patienceMs ?? times.patienceMs
+  }
+
+  /** The key as events name it. */
+  get name(): string {
+    return keyName(this.key)
+  }
+
+  /** Whose it is, where it belongs to a user. */
+  get user(): string | undefined {
+    return typeof this.key === 'string' ? undefined : this.key.user
+  }
+
+  get sharedKey(): SharedKey {
+    return sharedKey(this.key, this.id, this.options.codec)
+  }
+
+  /** For how long it is already known that a load would be refused; 0 where it is not. */
+  get refusedForMs(): Milliseconds {
+    return this.options.refusedForMs?.() ?? 0
+  }
+
+  /** Whether a stale value may hide this error. */
+  masks(error: unknown): boolean {
+    // It was trouble where it failed: what is not is never told to the others.
+    return codeOf(error) === 'LOAD_FAILED_ELSEWHERE' || (this.options.shouldMask ?? isTrouble)(error)
+  }
+
+  /** The value as text and its size; refuses what cannot be kept, with VALUE_UNDEFINED or VALUE_NOT_JSON. */
+  encode(value: T): Encoded {
+    return encode(value, this.options.codec)
+  }
+
+  /** Undefined where the text cannot be used: whatever wrote it, it is as good as absent. */
+  decode(text: string): { readonly value: T } | undefined {
+    const { codec } = this.options
+    try {
+      return { value: codec ? codec.decode(text) : JSON.parse(text) }
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** A value that can be kept. */
+export interface Encoded {
+  readonly bytes: number
+  /** For a shared tier; written where somebody needs it. */
+  readonly text: () => string
+}
+
+export function encode<T>(value: T, codec: Codec<T> | undefined): Encoded {
+  if (value === undefined)
+    throw new HoldfastError('VALUE_UNDEFINED', 'undefined cannot be cached; return null where there is nothing')
+  if (!codec) return { bytes: plainJsonBytes(value), text: () => JSON.stringify(value) }
+  const text = codec.encode(value)
+  return { bytes: text.length, text: () => text }
+}
+
+/** A key as a tier that several processes share knows it. */
+export function sharedKey(key: CacheKey, id: string, codec?: { readonly version: string }): SharedKey {
+  return {
+    id,
+    user: typeof key === 'string' ? undefined : key.user,
+    label: keyLabel(key),
+    version: codec?.version ?? 'json',
+  }
+}
