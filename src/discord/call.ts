@@ -18,8 +18,10 @@ export interface Call {
   /** Whose limits this call spends. */
   readonly principal: string
   readonly priority: Priority
-  /** JSON text, where the call has a body. */
+  /** Text, where the call has a body: JSON, or what `isForm` says. */
   readonly body: string | undefined
+  /** A form of OAuth2 (RFC 6749): the application's own id and secret are in the body, and no token in the headers. */
+  readonly isForm?: true
 }
 
 /** Where a call goes, as far as limits and people who read logs care. */

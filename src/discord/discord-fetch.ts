@@ -12,10 +12,11 @@ import { fingerprint } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { Admission } from './admission.ts'
-import type { Answer, Call } from './call.ts'
+import type { Answer, AnswerHeaders, Call } from './call.ts'
 import { type DiscordFetchOptions, type Rules, toCall, toRules } from './call-options.ts'
 import type { Fleet } from './fleet.ts'
 import type { KnownGet } from './known-routes.ts'
+import { OAUTH_RULES, type OAuthPath, oauthCall } from './oauth-call.ts'
 import type { Principal } from './principal.ts'
 import { readAnswer } from './read-answer.ts'
 import { backoffMs, classify, isIdempotent, isTransient } from './retry.ts'
@@ -118,6 +119,28 @@ export class DiscordClient {
   /** `GET /users/@me/guilds`: all guilds of the token's user, at most 200, so never paged. Scope `guilds`. Errors as `fetch`. */
   getUserGuilds(accessToken: string, options?: DiscordFetchOptions): Promise<RESTAPIPartialCurrentUserGuild[]> {
     return this.fetch('/users/@me/guilds', accessToken, { ...options, method: 'GET' })
+  }
+
+  /**
+   * Posts a form to one of Discord's OAuth2 endpoints, once, and resolves to what it answered: 200, or a 4xx in
+   * OAuth2's own JSON (RFC 6749, section 5.2). Errors as `fetch` for everything else: 429 and 5xx, no answer, and what is
+   * known beforehand to be refused. The form is the application's, so nobody's token dies of it.
+   */
+  async postForm(
+    path: OAuthPath,
+    form: URLSearchParams,
+    signal?: AbortSignal,
+  ): Promise<{ status: number; headers: AnswerHeaders; body: string }> {
+    const call = oauthCall(path, form)
+    if (signal?.aborted) throw signal.reason
+    if (this.#closing.signal.aborted) throw closedError()
+    this.#tokens.proved(call.tokenId)
+    const rules = { ...OAUTH_RULES, retryDelayMs: this.#options.retryDelayMs }
+    const progress = { attempts: 0 }
+    const answer = await this.#within(signal ? { signal } : {}, call, progress, (signal) =>
+      this.#run(call, rules, progress, signal),
+    )
+    return answer as Answer
   }
 
   /** How long a GET of this principal is already known to be refused, or undefined. Sends nothing. */
@@ -228,8 +251,9 @@ export class DiscordClient {
       switch (verdict.kind) {
         case 'success':
           this.#tokens.proved(call.tokenId)
-          return { value: readAnswer(answer, call, attempt) }
+          return { value: call.isForm ? answer : readAnswer(answer, call, attempt) }
         case 'refused':
+          if (call.isForm) return { value: answer }
           if (status === 401) this.#admission.tokenDied(call.tokenId)
           else this.#tokens.proved(call.tokenId)
           throw new DiscordAPIError(refusal(call, status, verdict.discordCode), {

@@ -48,13 +48,11 @@ export class Transport {
       const exchange = new Exchange(call, attempt, this.#clock, signal, resolve, reject, () => this.#ended(exchange))
       this.#underWay.add(exchange)
       this.#watch()
-      const headers: Record<string, string> = {
-        authorization: `${call.tokenType} ${call.token}`,
-        'user-agent': this.#userAgent,
-        accept: 'application/json',
-      }
+      const headers: Record<string, string> = { 'user-agent': this.#userAgent, accept: 'application/json' }
+      if (!call.isForm) headers.authorization = `${call.tokenType} ${call.token}`
       // Discord answers 50035 to a body without a valid type, also to an empty one.
-      if (call.method !== 'GET') headers['content-type'] = 'application/json'
+      if (call.method !== 'GET')
+        headers['content-type'] = call.isForm ? 'application/x-www-form-urlencoded' : 'application/json'
       try {
         this.#pool.dispatch(
           { method: call.method, path: this.#basePath + call.path, headers, body: call.body ?? null },
