@@ -1,22 +1,59 @@
+import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { filesThatNeedServers } from './test/support/needs-servers.ts'
 
-const source = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
+const root = fileURLToPath(new URL('.', import.meta.url))
+const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
-export default defineConfig({
-  resolve: {
-    alias: [
-      { find: /^holdfast\/simulator$/, replacement: source('simulator/simulator.ts') },
-      { find: /^holdfast\/(express|next|web)$/, replacement: source('doors/$1.ts') },
-      { find: /^holdfast$/, replacement: source('index.ts') },
-    ],
-  },
+/** Each door of package.json, as its source: tests run the source, whatever was built. */
+const { exports: doors } = JSON.parse(readFileSync(path('package.json'), 'utf8')) as {
+  exports: Record<string, string | { default: string }>
+}
+const alias = Object.entries(doors).flatMap(([door, target]) => {
+  if (typeof target === 'string') return []
+  const source = target.default.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts')
+  return [{ find: new RegExp(`^holdfast${door.slice(1)}$`), replacement: path(source) }]
+})
+
+const servers = filesThatNeedServers(path('test')).map((file) => relative(root, file))
+const long = 'test/long/**/*.test.ts'
+
+const project = (name: string, test: object) => ({
+  extends: true as const,
+  resolve: { alias },
   test: {
-    include: ['test/**/*.test.ts'],
+    name,
     testTimeout: 20_000,
-    globalSetup: ['test/support/global-redis.ts', 'test/support/postgres.ts'],
     // A stray console line is a message to somebody who is not reading: it fails the test that wrote it.
     setupFiles: ['test/support/quiet.ts'],
     dangerouslyIgnoreUnhandledErrors: false,
+    ...test,
+  },
+})
+
+export default defineConfig({
+  test: {
+    // Most tests wait more than they compute; by default two cores would run one file at a time.
+    maxWorkers: Math.max(3, availableParallelism()),
+    projects: [
+      /** In one process, without any server but those on loopback that a test starts itself. */
+      project('unit', { include: ['test/**/*.test.ts'], exclude: [long, ...servers] }),
+      /** With Redis, PostgreSQL, other processes, a browser or the built package. */
+      project('servers', {
+        include: servers,
+        exclude: [long],
+        globalSetup: ['test/support/build.ts', 'test/support/global-redis.ts', 'test/support/postgres.ts'],
+      }),
+      /** What takes long, or needs other people's builds and clients: `npm run test:long`. */
+      project('long', {
+        include: [long],
+        testTimeout: 300_000,
+        hookTimeout: 300_000,
+        globalSetup: ['test/support/build.ts', 'test/support/global-redis.ts', 'test/support/postgres.ts'],
+      }),
+    ],
   },
 })

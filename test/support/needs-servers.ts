@@ -1,0 +1,35 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+
+/** What only a test does that asks for a server, another process, a browser or the built package. */
+const NEEDS = /\binject\(|['"]node:(child_process|worker_threads|cluster)['"]|['"]playwright-core['"]|\bdist\//
+
+/** Whole lines of rooms, with an app and a Discord that are asked over HTTP. */
+const JOURNEY = /[\\/]journeys[\\/]/
+
+/**
+ * The test files below a folder that need servers or processes, as paths: they say so themselves, or a file of the tests
+ * that they import does. So do the journeys, which take longer than a unit may. The others run without any set-up.
+ */
+export function filesThatNeedServers(folder: string): string[] {
+  const known = new Map<string, boolean>()
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => join(folder, file))
+    .filter((file) => JOURNEY.test(file) || needsServers(file, folder, known))
+}
+
+function needsServers(file: string, folder: string, known: Map<string, boolean>): boolean {
+  const before = known.get(file)
+  if (before !== undefined) return before
+  // A circle of imports ends here.
+  known.set(file, false)
+  const text = readFileSync(file, 'utf8')
+  const needs =
+    NEEDS.test(text) ||
+    [...text.matchAll(/\b(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]/g)]
+      .map(([, path]) => resolve(dirname(file), path!))
+      .some((path) => path.startsWith(folder) && existsSync(path) && needsServers(path, folder, known))
+  known.set(file, needs)
+  return needs
+}
