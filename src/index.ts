@@ -38,7 +38,8 @@ export type { RequestClass } from './http/request-class.ts'
 export { defaultHoldfast, setDefaultHoldfast } from './instance/default-instance.ts'
 export { createGuard, type GuardOptions } from './instance/guard.ts'
 export { createHoldfast, type Holdfast, type HoldfastStats } from './instance/holdfast.ts'
-export { createKeyVault, createOwnerQuota, type KeyVaultOptions, type OwnerQuotaOptions } from './instance/quota.ts'
+export { createKeyVault, type KeyVaultOptions } from './instance/key-vault.ts'
+export { createOwnerQuota, type OwnerQuotaOptions } from './instance/quota.ts'
 export {
   type BatchKey,
   type BatchOptions,

@@ -1,9 +1,8 @@
 import { AuthError } from '../auth/auth-error.ts'
 import { readRateLimit } from '../config/rate-limit.ts'
-import { type RedisOptions, readRedis } from '../config/redis.ts'
-import { readSecrets, secretNeeded } from '../config/secrets.ts'
+import type { RedisOptions } from '../config/redis.ts'
 import { ConfigError } from '../errors/errors.ts'
-import { Events, type HoldfastEvent, type Logger } from '../events/events.ts'
+import type { HoldfastEvent, Logger } from '../events/events.ts'
 import { API_PREFIXES } from '../guard/classify.ts'
 import { readTrustedPeers } from '../guard/client-address.ts'
 import { type Guard, type Identify, RequestGuard } from '../guard/guard.ts'
@@ -16,11 +15,9 @@ import { PathList } from '../guard/patterns.ts'
 import { Routes } from '../guard/routes.ts'
 import { type Limit, Rules } from '../guard/rules.ts'
 import { GuardCounters } from '../redis/guard-counters.ts'
-import { openRedisNames, type RedisRoom } from '../redis/redis.ts'
-import { KeyRing, Names } from '../secrets/key-ring.ts'
-import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { Beside } from './beside.ts'
 import type { Holdfast } from './holdfast.ts'
-import { type InstanceParts, partsOf } from './parts.ts'
 
 /** How a guard is made. Times are milliseconds. */
 export interface GuardOptions {
@@ -82,11 +79,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const [unknown] = Object.keys(options).filter((name) => !KNOWN.has(name))
   if (unknown !== undefined)
     throw new ConfigError(unknown, `createGuard has no option ${unknown}; it has ${[...KNOWN].join(', ')}`)
-  const parts = partsOf(options.holdfast)
-  const clock = options.clock ?? parts?.clock ?? systemClock
-  const logger = options.logger ?? parts?.logger
-  const events = parts?.events ?? new Events(clock, logger)
-  const secrets = options.secret === undefined && parts ? parts.secrets : readSecrets(options.secret)
+  const beside = new Beside(options)
+  const { clock, logger, events } = beside
   const rules = new Rules(options.rules, readRateLimit())
   const apiPrefixes = list('apiPrefixes', options.apiPrefixes, API_PREFIXES)
   for (const prefix of apiPrefixes)
@@ -111,15 +105,15 @@ export function createGuard(options: GuardOptions = {}): Guard {
   if (options.on !== undefined && typeof options.on !== 'function') throw new ConfigError('on', 'on must be a function')
   if (options.enabled !== undefined && typeof options.enabled !== 'boolean')
     throw new ConfigError('enabled', 'enabled must be true or false')
-  const shared = options.enabled === false ? undefined : openStore(options, parts, { clock, logger, events, secrets })
   if (options.enabled === false) return new OpenGuard(apiPrefixes)
+  const redis = beside.redis(options.redis)
   const shedding = options.shedding === false ? undefined : new LoadShedding(options.shedding ?? {}, clock)
   const { on } = options
   const leave =
     on &&
     events.on((event) => {
       // Of an instance's events, those of the guard.
-      if (!parts || event.type.startsWith('guard.')) on(event)
+      if (!beside.parts || event.type.startsWith('guard.')) on(event)
     })
   return new RequestGuard({
     clock,
@@ -127,7 +121,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
     events,
     routes,
     counters: new MemoryCounters({ clock, maxCallers }),
-    store: shared?.store,
+    store: redis && new GuardCounters(redis.connection, redis.naming, clock),
     instances,
     shedding,
     trusted,
@@ -147,11 +141,10 @@ export function createGuard(options: GuardOptions = {}): Guard {
     apiPrefixes,
     refundOn: new Set(refundOn),
     headers,
-    names:
-      secrets.length > 0 ? new Names(new KeyRing(secrets).namingKey()) : new Names(KeyRing.ephemeral().namingKey()),
+    names: beside.names(),
     onClose: () => {
       leave?.()
-      shared?.close()
+      redis?.close()
     },
   })
 }
@@ -177,29 +170,6 @@ const KNOWN: ReadonlySet<string> = new Set<keyof GuardOptions>([
   'on',
   'identify',
 ])
-
-/** Counters in Redis, where one is configured: the instance's, or one of the guard's own. */
-function openStore(
-  options: GuardOptions,
-  parts: InstanceParts | undefined,
-  shared: {
-    readonly clock: Clock
-    readonly logger: Logger | undefined
-    readonly events: Events
-    readonly secrets: readonly string[]
-  },
-): { readonly store: GuardCounters; close(): void } | undefined {
-  if (parts && options.redis === undefined) {
-    const room = parts.redis as RedisRoom | undefined
-    return room && { store: new GuardCounters(room.connection, room.naming, shared.clock), close: () => {} }
-  }
-  const config = readRedis(options.redis)
-  if (!config) return undefined
-  if (shared.secrets.length === 0) throw secretNeeded('Redis (REDIS_URL)')
-  const { connection, naming } = openRedisNames({ ...shared, config, random: Math.random })
-  connection.start()
-  return { store: new GuardCounters(connection, naming, shared.clock), close: () => connection.close() }
-}
 
 /** The verified user of a request. Whoever has no session, or one that cannot be verified now, counts for their address. */
 function identifyBy(holdfast: Holdfast): Identify {

@@ -1,6 +1,7 @@
 import type { DatabaseConfig } from '../config/database.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
+import type { RedisRoom } from '../redis/redis.ts'
 import type { Clock } from '../time/clock.ts'
 import { processWideSymbol } from './process-wide.ts'
 
@@ -12,8 +13,8 @@ export interface InstanceParts {
   /** The newest first; empty where the instance has none. */
   readonly secrets: readonly string[]
   readonly database: DatabaseConfig | undefined
-  /** What the redis room opened, for those who may know that room. */
-  readonly redis: unknown
+  /** What the instance opened of Redis; undefined without Redis. */
+  readonly redis: RedisRoom | undefined
 }
 
 /** Shared, so that an instance of another copy of the package is known too. */
