@@ -34,8 +34,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'index.ts': [...FOUNDATIONS, ...ROOMS, 'instance'],
   // Translate, and decide nothing.
   doors: [...FOUNDATIONS, 'doors', 'auth', 'guard', 'instance'],
-  // The referee does not borrow the player's rule book.
-  simulator: ['simulator', 'time/clock.ts'],
+  // The referee does not borrow the player's rule book; how options are checked is none of Discord's rules.
+  simulator: ['simulator', 'time/clock.ts', 'config/options.ts', 'config/accepted.ts'],
   // A user of the package like any other: its doors only.
   cli: ['cli'],
 }

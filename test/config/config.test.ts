@@ -91,7 +91,7 @@ describe('readConfig', () => {
         expect(error.option).toBe(variable)
         expect(error.message).toContain(variable)
         expect(error.message).toContain(value === '' ? 'empty' : JSON.stringify(value))
-        expect(error.message).toMatch(/accepted: a (whole )?number of .+ from 0 to \d+/)
+        expect(error.message).toMatch(/accepted: a (whole )?number of .+ from \d+ to \d+/)
       },
     )
   }
