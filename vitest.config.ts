@@ -12,7 +12,7 @@ const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 const { exports: doors } = JSON.parse(readFileSync(path('package.json'), 'utf8')) as {
   exports: Record<string, string | { default: string }>
 }
-const alias = Object.entries(doors).flatMap(([door, target]) => {
+export const alias = Object.entries(doors).flatMap(([door, target]) => {
   if (typeof target === 'string') return []
   const source = target.default.replace(/^\.\/dist\//, 'src/').replace(/\.js$/, '.ts')
   return [{ find: new RegExp(`^holdfast${door.slice(1)}$`), replacement: path(source) }]

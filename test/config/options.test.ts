@@ -113,6 +113,29 @@ describe('the options of a function', () => {
     expect(refusal({ load, guild: { token: 'hunter2' } }).message).toContain('an object')
   })
 
+  test.each<[unknown, string]>([
+    ['', 'empty'],
+    [load, 'a function'],
+    [['1'], 'a list'],
+    [{}, 'an object'],
+    [null, 'null'],
+    [5, '5'],
+    ['x y', '"x y"'],
+  ])('the value %o is shown as %s', (guild, words) => {
+    expect(refusal({ load, guild }).message).toBe(
+      `openDoor: option guild cannot be used: ${words}; accepted: a guild id`,
+    )
+  })
+
+  test('the message of a refusal is whole, in every case', () => {
+    expect(refusal(5).message).toBe('openDoor: takes an object of options, not 5')
+    expect(refusal({ load, key: 5 }).message).toBe('openDoor: option key cannot be used: its value; accepted: a key')
+    expect(refusal({ load, waitMS: 5 }).message).toBe('openDoor: there is no option waitMS; did you mean waitMs?')
+    expect(refusal({ load, ['x'.repeat(100)]: 5 }).message).toMatch(/accepted: guild, permissions/)
+    const none = optionsOf('idle', {}, 'call')
+    expect(() => none.check({ a: 1 })).toThrow('idle: there is no option a; it takes none')
+  })
+
   test('what is required is missed by name', () => {
     expect(refusal({}).message).toBe('openDoor: option load is missing; accepted: a function')
     expect(refusal(undefined).option).toBe('load')

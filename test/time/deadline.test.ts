@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { abandonable, withDeadline } from '../../src/time/deadline.ts'
@@ -49,6 +50,27 @@ describe('withDeadline', () => {
     expect([seen, clock.sleepers]).toEqual(['before', 0])
   })
 
+  test('leaves no listener on the signals of callers, however the work ends', async () => {
+    const clock = createVirtualClock()
+    const { signal } = new AbortController()
+    await withDeadline(
+      clock,
+      500,
+      [signal],
+      () => 'late',
+      async () => 7,
+    )
+    await withDeadline(
+      clock,
+      500,
+      [signal],
+      () => 'late',
+      () => Promise.reject(new Error('failed')),
+    ).catch(() => {})
+    expect(getEventListeners(signal, 'abort')).toEqual([])
+    expect(clock.sleepers).toBe(0)
+  })
+
   test('sets no alarm where there is no deadline', async () => {
     const clock = createVirtualClock()
     const caller = new AbortController()
@@ -68,6 +90,14 @@ describe('abandonable', () => {
       throw thrown
     }
     await expect(abandonable(throwing, signal)).rejects.toBe(thrown)
+  })
+
+  test('leaves no listener on the signal', async () => {
+    const { signal } = new AbortController()
+    await abandonable(async () => 7, signal)
+    await abandonable(() => Promise.reject(new Error('failed')), signal).catch(() => {})
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(getEventListeners(signal, 'abort')).toEqual([])
   })
 
   test('is rejected by the signal although the work listens to nothing, and a late failure is nobody’s', async () => {
