@@ -52,6 +52,7 @@ export type { KeyVault, VaultKey } from './quota/key-vault.ts'
 export type { QuotaAnswer } from './quota/owner-pool.ts'
 export type { OwnerQuota, TakeAnswer } from './quota/owner-quota.ts'
 export type { AuthRequest, Session, SessionResolver } from './sessions/session.ts'
+export type { DiscordLogin } from './sign-in/discord-login.ts'
 export { type Clock, type Milliseconds, systemClock } from './time/clock.ts'
 
 // Async functions, so that a configuration that cannot be used is a rejection like every other error.

@@ -89,7 +89,7 @@ const MODULES_ONLY_IN: ReadonlyArray<{ module: RegExp; in: RegExp }> = [
     in: /^(discord\/transport\.ts$|simulator\/|cli\/)/,
   },
   // redis/script.ts: the SHA-1 that Redis knows a script by.
-  { module: /^(node:)?crypto$/, in: /^(secrets\/key-ring\.ts$|redis\/script\.ts$|simulator\/|cli\/)/ },
+  { module: /^(node:)?crypto$/, in: /^(secrets\/(key-ring|signature)\.ts$|redis\/script\.ts$|simulator\/|cli\/)/ },
   { module: /^@keyv\/redis$|^@redis\/|^keyv$|^ioredis$/, in: /^redis\/link\.ts$/ },
   { module: /^(kysely|pg)(\/|$)|^(node:)?sqlite$/, in: /^database\// },
   { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^(time\/clock\.ts$|cli\/)/ },

@@ -5,6 +5,7 @@ import type { SessionResolver } from '../sessions/session.ts'
 import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import { type DatabaseConfig, readDatabase } from './database.ts'
 import { HOLDFAST_OPTIONS, type HoldfastOptions } from './holdfast-options.ts'
+import type { LoginOptions } from './login.ts'
 import { readRateLimit } from './rate-limit.ts'
 import { type RedisConfig, readRedis } from './redis.ts'
 import { readSecrets, secretNeeded } from './secrets.ts'
@@ -19,6 +20,8 @@ export interface Config {
   readonly timeoutMs: Milliseconds
   readonly retryOn: 'rate-limit' | 'transient'
   readonly clientId: string | undefined
+  readonly clientSecret: string | undefined
+  readonly publicKey: string | undefined
   readonly botToken: string | undefined
   readonly freshMs: Milliseconds
   readonly staleMs: Milliseconds
@@ -32,6 +35,7 @@ export interface Config {
   readonly secrets: readonly string[]
   readonly publicUrl: string | undefined
   readonly session: SessionResolver | undefined
+  readonly login: LoginOptions
   readonly logger: Logger | undefined
   readonly clock: Clock
   readonly random: () => number
@@ -48,9 +52,6 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
       'cache.staleMs',
       `the stale time (${staleMs} ms; cache.staleMs or DISCORD_GUILD_CACHE_STALE_HOURS) must not be shorter than the fresh time (${freshMs} ms; cache.freshMs or DISCORD_GUILD_CACHE_FRESH_MINUTES): both count from the fetch`,
     )
-  // Read by nobody yet, and still no place for a value that cannot be one.
-  readText('discord.clientSecret', discord.clientSecret, environment)
-  readText('discord.publicKey', discord.publicKey, environment)
   readRateLimit(environment)
   const publicUrl = readText('publicUrl', options.publicUrl, environment)
   const redis = readRedis(options.redis, environment)
@@ -66,6 +67,8 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     timeoutMs: readNumber('discord.timeoutMs', discord.timeoutMs, environment),
     retryOn: discord.retryOn ?? 'rate-limit',
     clientId: readText('discord.clientId', discord.clientId, environment),
+    clientSecret: readText('discord.clientSecret', discord.clientSecret, environment),
+    publicKey: readText('discord.publicKey', discord.publicKey, environment),
     botToken: readText('discord.botToken', discord.botToken, environment),
     freshMs,
     staleMs,
@@ -80,6 +83,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     // As the URL parser writes it: what was given may hold characters that no header can.
     publicUrl: publicUrl === undefined ? undefined : httpUrl('publicUrl', publicUrl).href.replace(/\/$/, ''),
     session: options.session,
+    login: options.login ?? {},
     logger: options.logger,
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,

@@ -2,6 +2,7 @@ import type { Logger } from '../events/events.ts'
 import type { SessionResolver } from '../sessions/session.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { aFunction, anObject, anObjectWith, checkedLater, oneOf } from './accepted.ts'
+import { LOGIN_OPTION, type LoginOptions } from './login.ts'
 import { type OptionTable, optionsOf } from './options.ts'
 import { REDIS_OPTION, type RedisOptions } from './redis.ts'
 import { numberOption, textOption } from './settings.ts'
@@ -21,8 +22,11 @@ export interface HoldfastOptions {
     timeoutMs?: Milliseconds
     /** What is tried again. Default `'rate-limit'`. */
     retryOn?: 'rate-limit' | 'transient'
+    /** The application: whose tokens are accepted as bearer sessions, and who asks users to sign in. */
     clientId?: string
+    /** The secret of the application, for login. */
     clientSecret?: string
+    /** 64 hexadecimal digits: what Discord's webhook events are signed with. */
     publicKey?: string
     /** Lets `requireAuth({ live: true })` ask as the bot where the user's own list cannot be fetched. */
     botToken?: string
@@ -47,8 +51,10 @@ export interface HoldfastOptions {
   database?: string
   /** At least 32 bytes each, the newest first. Seals and names what is kept outside the process. */
   secret?: string | readonly string[]
-  /** Who is signed in. Default: `Authorization: Bearer` with a token issued to `clientId`. */
+  /** Who is signed in. Default: the login's session cookie, else `Authorization: Bearer` with a token issued to `clientId`. */
   session?: SessionResolver
+  /** Sign-in with Discord (`holdfast.login`). Needs `publicUrl`, `discord.clientId` and `discord.clientSecret`. */
+  login?: LoginOptions
   /** Where users reach this app, for example `https://dash.example`. Also tells Discord whom to write to. */
   publicUrl?: string
   logger?: Logger
@@ -113,7 +119,12 @@ export const HOLDFAST_OPTIONS = optionsOf('createHoldfast', {
   redis: REDIS_OPTION,
   database: DATABASE_OPTION,
   secret: SECRET_OPTION,
-  session: { means: 'who is signed in', accepts: aFunction('a function of the request'), preset: 'bearer tokens' },
+  session: {
+    means: 'who is signed in',
+    accepts: aFunction('a function of the request'),
+    preset: "the login's sessions, else bearer tokens",
+  },
+  login: LOGIN_OPTION,
   publicUrl: textOption('publicUrl', 'where users reach this app; also tells Discord whom to write to'),
   logger: LOGGER_OPTION,
   clock: CLOCK_OPTION,

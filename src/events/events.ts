@@ -53,6 +53,13 @@ export type HoldfastHappening =
     }
   /** A request's places in its limits were given back. */
   | { readonly type: 'guard.refunded'; readonly path: string; readonly limits: readonly string[] }
+  /** Somebody signed in, or out: `everywhere` where all of a user's sessions ended. */
+  | { readonly type: 'login.signed-in' }
+  | { readonly type: 'login.signed-out'; readonly everywhere?: true }
+  /** The login turned a request away; `reason` is one of docs/guides/sign-in.md. */
+  | { readonly type: 'login.refused'; readonly reason: string }
+  /** A user's tokens were refreshed, could not be (`code` says why; nobody is signed out), or were found to have ended. */
+  | { readonly type: 'login.refresh'; readonly outcome: 'refreshed' | 'failed' | 'ended'; readonly code?: string }
   /** A breaker changed its state. */
   | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
 

@@ -13,8 +13,12 @@ import type { MembershipOptions, MembershipResult } from '../guilds/membership-r
 import { UserGuilds } from '../guilds/user-guilds.ts'
 import { openRedis } from '../redis/redis.ts'
 import type { AuthRequest } from '../sessions/session.ts'
+import type { DiscordLogin } from '../sign-in/discord-login.ts'
 import { type Milliseconds, turnTime } from '../time/clock.ts'
+import { InstanceLogin } from './login.ts'
+import { withoutOverdueTokens } from './overdue-tokens.ts'
 import { keepParts } from './parts.ts'
+import { openSignInStore } from './sign-in-store.ts'
 
 /** Everything, bound to one explicit configuration. Its own functions can be taken off the object and used alone; those of `cache` cannot. */
 export interface Holdfast {
@@ -41,6 +45,8 @@ export interface Holdfast {
     handler: (request: R, auth: Auth, ...rest: Rest) => Response | Promise<Response>,
     options?: RequireAuthOptions,
   ): (request: R, ...rest: Rest) => Promise<Response>
+  /** Sign-in with Discord. Its code is loaded at the first call. */
+  readonly login: DiscordLogin
   /**
    * Resolves when Redis was reached or is known to be away, at most after `deadlineMs` (default 1 000); at once without
    * Redis. Nothing needs it: a process that waits for it before it takes requests begins with the fleet's memory.
@@ -95,7 +101,15 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const cache = new GracefulCache({ ...config, events, shared: redis?.entries })
   redis?.connection.start()
 
-  const guilds = new UserGuilds({ cache, source: discord, times: config })
+  const login = new InstanceLogin({
+    config,
+    discord,
+    events,
+    forget: (userId) => cache.invalidateUser(userId),
+    store: () => openSignInStore(config),
+  })
+
+  const guilds = new UserGuilds({ cache, source: withoutOverdueTokens(discord, login), times: config })
   const memberships: Holdfast['memberships'] = (user, asked) => guilds.of(user, asked)
 
   const identify = bearerSession({
@@ -114,7 +128,8 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     discord.fetch(path, botToken!, { tokenType: 'Bot', principal: `bot:${config.clientId ?? ''}` })
 
   const requireAuth = createRequireAuth({
-    session: config.session ?? identify,
+    session:
+      config.session ?? (async (request: AuthRequest) => (await login.resolve(request, {})) ?? identify(request)),
     memberships,
     confirmLive: botToken === undefined ? undefined : (userId, guildId) => liveMember(askAsBot, userId, guildId),
     isDeadToken: (accessToken) => discord.isDeadToken(accessToken),
@@ -126,6 +141,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   let closing: Promise<void> | undefined
   const close: Holdfast['close'] = ({ deadlineMs = CLOSE_DEADLINE_MS } = {}) => {
     closing ??= (async () => {
+      await login.close(deadlineMs)
       await cache.drain(deadlineMs)
       cache.close()
       await discord.close()
@@ -142,6 +158,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
       (await cache.get({ user: userId, key }, { load: fetchFn, freshMs, staleMs })).value,
     cache,
     memberships,
+    login,
     requireAuth: ((request: AuthRequest, options?: RequireAuthOptions) => requireAuth(request, options)) as RequireAuth,
     withAuth:
       (handler, options) =>

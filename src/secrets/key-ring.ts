@@ -27,9 +27,9 @@ export function uniqueToken(): string {
     .padStart(8, '0')
 }
 
-/** An id that nobody can guess and no two things share: 128 random bits, base64url. */
-export function randomId(): string {
-  return randomBytes(16).toString('base64url')
+/** An id that nobody can guess and no two things share: random bytes (128 bits, or as many as a session's id wants), base64url. */
+export function randomId(bytes = 16): string {
+  return randomBytes(bytes).toString('base64url')
 }
 
 const CIPHER = 'aes-256-gcm'
