@@ -47,8 +47,12 @@ export interface HoldfastOptions {
   }
   /** A `redis://` or `rediss://` URL, or more. Shares the cache, holds and budgets between processes. Needs `secret`. */
   redis?: string | RedisOptions
-  /** `sqlite:PATH`, `sqlite::memory:` or `postgres://…`: where key vaults made with this instance keep their keys. Needs `secret`. */
-  database?: string
+  /**
+   * `sqlite:PATH`, `sqlite::memory:`, `postgres://…`, or a Kysely instance of your own (PostgreSQL, SQLite, libsql), which
+   * stays yours to close: where the ledger, and key vaults made with this instance, keep what they know. Unset: no
+   * ledger. Needs `secret`.
+   */
+  database?: string | object
   /** At least 32 bytes each, the newest first. Seals and names what is kept outside the process. */
   secret?: string | readonly string[]
   /** Who is signed in. Default: the login's session cookie, else `Authorization: Bearer` with a token issued to `clientId`. */
@@ -107,7 +111,7 @@ export const SECRET_OPTION = {
 
 export const DATABASE_OPTION = {
   means: 'where what outlives the process is kept',
-  accepts: checkedLater('sqlite:PATH, sqlite::memory: or a postgres:// URL'),
+  accepts: checkedLater('sqlite:PATH, sqlite::memory:, a postgres:// URL, or a Kysely instance'),
   variable: 'DATABASE_URL',
   secret: true,
 } as const

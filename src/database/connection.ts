@@ -1,12 +1,14 @@
-import type { Kysely, Transaction } from 'kysely'
-import type { DatabaseConfig } from '../config/database.ts'
-import { codeOf } from '../errors/code-of.ts'
-import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
+import type { Kysely } from 'kysely'
+import type { DatabaseConfig, SqlKind } from '../config/database.ts'
+import { closedError } from '../errors/errors.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { abandonable, withDeadline } from '../time/deadline.ts'
+import { databaseError, isBusy, unavailable } from './database-error.ts'
 import { migrate } from './migrations.ts'
+import { loadKysely, loadPg } from './packages.ts'
 import type { Tables } from './schema.ts'
-import { isBusy, openSqlite } from './sqlite.ts'
+import { sqliteDialect } from './sqlite.ts'
+import { APPLICATION_ID } from './sqlite-file.ts'
 
 /** Everything that is asked ends after this, answered or not. */
 const QUERY_TIMEOUT_MS: Milliseconds = 5_000
@@ -17,32 +19,54 @@ const CONNECTIONS = 10
 /** Between two tries where another process holds SQLite's lock. */
 const BUSY_PAUSE_MS: Milliseconds = 15
 
+type KyselyPackage = typeof import('kysely')
+
+/** How a piece of work with the database is done. */
+export interface WorkOptions {
+  /** When it is given up. Default 5 s. */
+  readonly timeoutMs?: Milliseconds
+  /**
+   * False for what may be lost when the machine (not the process) stops: SQLite then does not wait for the disk at each
+   * commit. The file stays whole either way. Default true.
+   */
+  readonly flushed?: boolean
+}
+
 /**
- * A database, with its tables as they should be. Kysely speaks to it: over Node's own SQLite, or PostgreSQL.
+ * A database, with its tables as they should be. Kysely speaks to it: over Node's own SQLite, PostgreSQL, or an instance
+ * of the user's.
  *
  * Whatever is asked rejects with DATABASE_UNAVAILABLE (away, too slow, locked, full) or DATABASE_FAILED (anything else),
  * and with CLOSED after `close()`. A transaction that was cut off has written nothing, or, where only the answer to its
  * commit was lost, all of it.
  */
 export class DatabaseConnection {
-  readonly kind: DatabaseConfig['kind']
+  readonly kind: SqlKind
+  /** Kysely's tag for SQL of one's own. */
+  readonly sql: KyselyPackage['sql']
+  readonly #config: DatabaseConfig
   readonly #clock: Clock
   readonly #kysely: Kysely<Tables>
   #closing: Promise<void> | undefined
 
-  private constructor(kind: DatabaseConfig['kind'], kysely: Kysely<Tables>, clock: Clock) {
-    this.kind = kind
+  private constructor(config: DatabaseConfig, kysely: Kysely<Tables>, sql: KyselyPackage['sql'], clock: Clock) {
+    this.kind = config.kind === 'user' ? config.sqlKind : config.kind
+    this.sql = sql
+    this.#config = config
     this.#kysely = kysely
     this.#clock = clock
   }
 
-  /** Connects, and brings the tables up to date; two processes may do so at once. */
+  /**
+   * Connects, and brings the tables up to date; two processes may do so at once. `clock` is what deadlines are counted
+   * with. Rejects with ConfigError where a package is missing, DATABASE_FOREIGN for a path that leads to something else,
+   * DATABASE_NEWER, DATABASE_UNAVAILABLE and DATABASE_FAILED.
+   */
   static async open(config: DatabaseConfig, clock: Clock): Promise<DatabaseConnection> {
-    const connection = new DatabaseConnection(config.kind, await connect(config, clock), clock)
+    const kysely = await loadKysely()
+    const connection = new DatabaseConnection(config, await connect(config, kysely), kysely.sql, clock)
     try {
-      await connection.#within(MIGRATE_TIMEOUT_MS, () =>
-        connection.#transaction((database) => migrate(database, config.kind, clock.now())),
-      )
+      await connection.transaction((database) => connection.#migrate(database), { timeoutMs: MIGRATE_TIMEOUT_MS })
       return connection
     } catch (error) {
       await connection.close()
@@ -51,13 +75,23 @@ export class DatabaseConnection {
   }
 
   /** One statement. */
-  run<T>(work: (database: Kysely<Tables>) => Promise<T>): Promise<T> {
-    return this.#within(QUERY_TIMEOUT_MS, () => work(this.#kysely))
+  run<T>(work: (database: Kysely<Tables>) => Promise<T>, { timeoutMs }: WorkOptions = {}): Promise<T> {
+    return this.#within(timeoutMs, () => work(this.#kysely))
   }
 
   /** Several statements, all or none. `work` may run more than once. */
-  transaction<T>(work: (database: Kysely<Tables>) => Promise<T>): Promise<T> {
-    return this.#within(QUERY_TIMEOUT_MS, () => this.#transaction(work))
+  transaction<T>(work: (database: Kysely<Tables>) => Promise<T>, options: WorkOptions = {}): Promise<T> {
+    const { timeoutMs = QUERY_TIMEOUT_MS, flushed = true } = options
+    return this.#within(timeoutMs, (signal) => {
+      // What was given up must not be committed after its caller was told so.
+      const inTime: typeof work = async (database) => {
+        if (signal.aborted) throw signal.reason
+        const result = await work(database)
+        if (signal.aborted) throw signal.reason
+        return result
+      }
+      return this.#config.kind === 'sqlite' ? this.#inSqlite(inTime, flushed) : this.#inTransaction(inTime, timeoutMs)
+    })
   }
 
   close(): Promise<void> {
@@ -66,31 +100,57 @@ export class DatabaseConnection {
   }
 
   async #end(): Promise<void> {
+    // An instance of the user's is closed by the user.
+    if (this.#config.kind === 'user') return
     const late = () => unavailable(new Error('it did not close in time'))
     await withDeadline(this.#clock, QUERY_TIMEOUT_MS, [], late, (signal) =>
       abandonable(() => this.#kysely.destroy(), signal),
     ).catch(() => {})
   }
 
-  #transaction<T>(work: (database: Kysely<Tables>) => Promise<T>): Promise<T> {
-    if (this.kind === 'postgres')
-      return this.#kysely.transaction().execute((transaction: Transaction<Tables>) => work(transaction))
+  async #migrate(database: Kysely<Tables>): Promise<void> {
+    await migrate({ database, sql: this.sql, kind: this.kind }, this.#clock.now())
+    // Whose file this is, for other programs; also for those that came before this line.
+    if (this.#config.kind === 'sqlite')
+      await this.sql.raw(`pragma application_id = ${APPLICATION_ID}`).execute(database)
+  }
+
+  #inTransaction<T>(work: (database: Kysely<Tables>) => Promise<T>, timeoutMs: Milliseconds): Promise<T> {
+    return this.#kysely.transaction().execute(async (database) => {
+      // Within the transaction: poolers refuse settings at the start of a connection, and mix up those of a session. The
+      // server then gives up what nobody waits for any more.
+      if (this.kind === 'postgres')
+        await this.sql
+          .raw(
+            `select set_config('statement_timeout', '${timeoutMs}', true), set_config('idle_in_transaction_session_timeout', '${timeoutMs}', true)`,
+          )
+          .execute(database)
+      return work(database)
+    })
+  }
+
+  #inSqlite<T>(work: (database: Kysely<Tables>) => Promise<T>, flushed: boolean): Promise<T> {
     return this.#kysely.connection().execute(async (database) => {
-      const { sql } = await import('kysely')
-      // Immediate: one that begins by reading could not become a writer while another one is.
-      await sql`begin immediate`.execute(database)
+      const ask = (text: string) => this.sql.raw(text).execute(database)
+      if (!flushed) await ask('pragma synchronous = normal')
       try {
-        const result = await work(database)
-        await sql`commit`.execute(database)
-        return result
-      } catch (error) {
-        await sql`rollback`.execute(database).catch(() => {})
-        throw error
+        // Immediate: one that begins by reading could not become a writer while another one is.
+        await ask('begin immediate')
+        try {
+          const result = await work(database)
+          await ask('commit')
+          return result
+        } catch (error) {
+          await ask('rollback').catch(() => {})
+          throw error
+        }
+      } finally {
+        if (!flushed) await ask('pragma synchronous = full').catch(() => {})
       }
     })
   }
 
-  async #within<T>(timeoutMs: Milliseconds, work: () => Promise<T>): Promise<T> {
+  async #within<T>(timeoutMs: Milliseconds = QUERY_TIMEOUT_MS, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     if (this.#closing) throw closedError()
     const late = () => unavailable(new Error(`no answer within ${timeoutMs} ms`))
     try {
@@ -98,36 +158,32 @@ export class DatabaseConnection {
         abandonable(() => this.#untilFree(work, signal), signal),
       )
     } catch (error) {
-      throw error instanceof HoldfastError ? error : translate(error)
+      throw databaseError(error)
     }
   }
 
   /** Again and again while another process holds SQLite's lock. */
-  async #untilFree<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async #untilFree<T>(work: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
     for (;;) {
       try {
-        return await work()
+        return await work(signal)
       } catch (error) {
-        if (!isBusy(error)) throw error
+        if (!isBusy(error) || signal.aborted) throw error
         await this.#clock.sleep(BUSY_PAUSE_MS, signal)
       }
     }
   }
 }
 
-async function connect(config: DatabaseConfig, clock: Clock): Promise<Kysely<Tables>> {
-  const { Kysely, PostgresDialect, SqliteDialect } = await needed('kysely', () => import('kysely'))
-  if (config.kind === 'sqlite') {
-    const { path } = config
-    return new Kysely({ dialect: new SqliteDialect({ database: () => opened(path, clock) }) })
-  }
-  const { default: pg } = await needed('pg', () => import('pg'))
+async function connect(config: DatabaseConfig, kysely: KyselyPackage): Promise<Kysely<Tables>> {
+  if (config.kind === 'user') return config.kysely as Kysely<Tables>
+  if (config.kind === 'sqlite') return new kysely.Kysely({ dialect: sqliteDialect(kysely, config.path) })
+  const { default: pg } = await loadPg()
   const pool = new pg.Pool({
     connectionString: config.url,
     max: CONNECTIONS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    // The server gives up what nobody waits for any more; the client does where the server does not answer at all.
-    statement_timeout: MIGRATE_TIMEOUT_MS,
+    // Where the server does not answer at all. What it does itself about slow statements is said in each transaction.
     query_timeout: MIGRATE_TIMEOUT_MS,
     keepAlive: true,
     allowExitOnIdle: true,
@@ -136,58 +192,5 @@ async function connect(config: DatabaseConfig, clock: Clock): Promise<Kysely<Tab
   // tells. Both say so once more as an event, which without a listener would end the process.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
-  return new Kysely({ dialect: new PostgresDialect({ pool }) })
-}
-
-/** Switching to the write-ahead log needs the file for a moment, too. */
-async function opened(path: string, clock: Clock): ReturnType<typeof openSqlite> {
-  const giveUpAt = clock.monotonic() + CONNECT_TIMEOUT_MS
-  for (;;) {
-    try {
-      return await openSqlite(path)
-    } catch (error) {
-      if (!isBusy(error) || clock.monotonic() > giveUpAt) throw error
-      await clock.sleep(BUSY_PAUSE_MS)
-    }
-  }
-}
-
-async function needed<T>(name: string, load: () => Promise<T>): Promise<T> {
-  try {
-    return await load()
-  } catch (error) {
-    if (codeOf(error) !== 'ERR_MODULE_NOT_FOUND') throw error
-    throw new ConfigError('database', `with a database the package ${name} is needed: npm install ${name}`, {
-      cause: error,
-    })
-  }
-}
-
-/** SQLite's result codes that mean: not now. PERM, BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN. */
-const SQLITE_AWAY = new Set([3, 5, 6, 8, 10, 13, 14])
-/** PostgreSQL's classes of errors that mean: not now. Connections, resources, shutdown, and what is cancelled. */
-const POSTGRES_AWAY = /^(08|53|57|58|25006)/
-
-function translate(error: unknown): HoldfastError {
-  const { code, errcode, message } = (error ?? {}) as { code?: unknown; errcode?: unknown; message?: unknown }
-  const away =
-    typeof errcode === 'number'
-      ? SQLITE_AWAY.has(errcode & 0xff)
-      : typeof code === 'string'
-        ? POSTGRES_AWAY.test(code) || /^E[A-Z]+$/.test(code)
-        : /connect|terminated|timeout/i.test(String(message))
-  if (away) return unavailable(error)
-  return new HoldfastError(
-    'DATABASE_FAILED',
-    `the database refused what it was asked (${typeof code === 'string' ? code : 'no code'}); see \`cause\``,
-    { cause: error },
-  )
-}
-
-function unavailable(cause: unknown): HoldfastError {
-  return new HoldfastError(
-    'DATABASE_UNAVAILABLE',
-    'the database cannot be used: away, too slow, locked or full; see that it runs, and try again',
-    { cause },
-  )
+  return new kysely.Kysely({ dialect: new kysely.PostgresDialect({ pool }) })
 }

@@ -1,74 +1,64 @@
 import type { Kysely } from 'kysely'
-import type { DatabaseConfig } from '../config/database.ts'
+import type { SqlKind } from '../config/database.ts'
+import { HoldfastError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
+import { ledger } from './migrations/ledger.ts'
+import { ownerKeys } from './migrations/owner-keys.ts'
 import type { Tables } from './schema.ts'
+
+/** A transaction in which a migration runs. */
+export interface Migrating {
+  readonly database: Kysely<Tables>
+  readonly sql: typeof import('kysely').sql
+  readonly kind: SqlKind
+}
+
+export type Migration = (migrating: Migrating) => Promise<void>
+
+/**
+ * In this order, each once and for ever: what has been released is never edited, only followed.
+ *
+ * To add tables: write `migrations/<what>.ts`, add its rows to `Tables` in `schema.ts`, and name it here with the next
+ * number. Every table is called `holdfast_…`, ids and names are `text`, times `double precision` (or `bigint` where a
+ * statement reads them as text), flags 0 or 1: both databases give those back alike.
+ */
+const MIGRATIONS: ReadonlyArray<readonly [name: string, Migration]> = [
+  ['1 owner keys', ownerKeys],
+  ['2 ledger', ledger],
+]
 
 /** Any number will do, as long as it is always the same: 'holdfast' on a telephone's keys. */
 const ADVISORY_LOCK = 46_533_278
 
-type Migration = (database: Kysely<Tables>, kind: DatabaseConfig['kind']) => Promise<void>
-
-/** In this order, each once and for ever: what has been released is never edited, only followed. */
-const MIGRATIONS: ReadonlyArray<readonly [name: string, Migration]> = [
-  [
-    '1 owner keys',
-    async (database, kind) => {
-      const { sql } = await import('kysely')
-      const bytes = kind === 'postgres' ? 'bytea' : 'blob'
-      await database.schema
-        .createTable('holdfast_sealed')
-        .addColumn('name', 'text', (column) => column.primaryKey())
-        .addColumn('sealed', bytes, (column) => column.notNull())
-        .execute()
-      await database.schema
-        .createTable('holdfast_owner_key')
-        .addColumn('id', 'text', (column) => column.primaryKey())
-        .addColumn('name', 'text', (column) => column.notNull())
-        .addColumn('owner', 'text', (column) => column.notNull())
-        .addColumn('sealed', bytes, (column) => column.notNull())
-        .addColumn('version', 'integer', (column) => column.notNull())
-        .addColumn('is_primary', 'integer', (column) => column.notNull())
-        .addColumn('call_limit', 'double precision')
-        .addColumn('created_at', 'double precision', (column) => column.notNull())
-        .addColumn('last_used_at', 'double precision')
-        .addColumn('deleted_at', 'double precision')
-        .execute()
-      await sql`create unique index holdfast_owner_key_name on holdfast_owner_key (name)
-        where deleted_at is null`.execute(database)
-      // One primary key an owner, also where two processes make one at the same time.
-      await sql`create unique index holdfast_owner_key_primary on holdfast_owner_key (owner)
-        where deleted_at is null and is_primary = 1`.execute(database)
-      await database.schema.createIndex('holdfast_owner_key_owner').on('holdfast_owner_key').column('owner').execute()
-      await database.schema
-        .createIndex('holdfast_owner_key_deleted')
-        .on('holdfast_owner_key')
-        .column('deleted_at')
-        .execute()
-    },
-  ],
-]
-
-/** Brings the tables up to date, within one transaction. Of two processes, the second finds nothing left to do. */
-export async function migrate(
-  database: Kysely<Tables>,
-  kind: DatabaseConfig['kind'],
-  now: Milliseconds,
-): Promise<void> {
-  const { sql } = await import('kysely')
+/**
+ * Brings the tables up to date, within one transaction that the caller holds. Of two processes, the second finds nothing
+ * left to do. Rejects with DATABASE_NEWER, before anything is changed, where a newer version has made tables that this
+ * one does not know.
+ */
+export async function migrate(migrating: Migrating, now: Milliseconds): Promise<void> {
+  const { database, sql, kind } = migrating
   // SQLite's transaction holds the only lock there is.
-  if (kind === 'postgres') await sql`select pg_advisory_xact_lock(${ADVISORY_LOCK})`.execute(database)
-  await database.schema
-    .createTable('holdfast_migration')
-    .ifNotExists()
-    .addColumn('name', 'text', (column) => column.primaryKey())
-    .addColumn('at', 'double precision', (column) => column.notNull())
-    .execute()
+  if (kind === 'postgres') await sql`select pg_advisory_xact_lock(${sql.lit(ADVISORY_LOCK)})`.execute(database)
+  await sql`create table if not exists holdfast_migration (
+    name text primary key,
+    at double precision not null
+  )`.execute(database)
   const done = new Set(
     (await database.selectFrom('holdfast_migration').select('name').execute()).map(({ name }) => name),
   )
+  refuseNewer([...done])
   for (const [name, migration] of MIGRATIONS) {
     if (done.has(name)) continue
-    await migration(database, kind)
+    await migration(migrating)
     await database.insertInto('holdfast_migration').values({ name, at: now }).execute()
   }
+}
+
+function refuseNewer(done: readonly string[]): void {
+  const unknown = done.filter((name) => !MIGRATIONS.some(([known]) => known === name))
+  if (unknown.length === 0) return
+  throw new HoldfastError(
+    'DATABASE_NEWER',
+    `the database was brought up to date by a newer version of Holdfast (${unknown.slice(0, 5).join(', ').slice(0, 200)}); update this one`,
+  )
 }

@@ -1,4 +1,7 @@
-/** The tables, as Kysely knows them. Numbers are doubles and flags 0 or 1, because both databases give those back alike. */
+/**
+ * The tables, as Kysely knows them. Numbers are doubles and flags 0 or 1, because both databases give those back alike.
+ * The ledger's tables are not here: it asks for whole users at once, in SQL of its own.
+ */
 export interface Tables {
   holdfast_migration: { name: string; at: number }
   /** Texts of the house's own, sealed: the naming key. */

@@ -1,35 +1,83 @@
-import type { SqliteDatabase } from 'kysely'
-import type { Milliseconds } from '../time/clock.ts'
+import type { CompiledQuery, DatabaseConnection, Dialect, Driver, QueryResult } from 'kysely'
+import { foreign, refuseForeignFile } from './sqlite-file.ts'
+import { SqliteThread } from './sqlite-thread.ts'
 
-/** How long a statement may stand still for another process's lock. It stops the event loop; longer waits are slept. */
-const BUSY_MS: Milliseconds = 20
-
-/** Opens a file (or `:memory:`) with Node's own SQLite, in the shape that Kysely's dialect asks for. */
-export async function openSqlite(path: string): Promise<SqliteDatabase> {
-  const { DatabaseSync } = await import('node:sqlite')
-  const database = new DatabaseSync(path, { timeout: BUSY_MS })
-  // Readers and a writer do not hold each other up; what is committed is on the disk.
-  database.exec('pragma journal_mode = wal; pragma synchronous = full')
+/** Kysely's dialect for a file (or `:memory:`) that Node's own SQLite opens. */
+export function sqliteDialect(
+  { SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler }: typeof import('kysely'),
+  path: string,
+): Dialect {
   return {
-    close: () => database.close(),
-    prepare(sql) {
-      const statement = database.prepare(sql)
-      type Parameters = Parameters_<typeof statement.all>
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...(parameters as Parameters)),
-        run: (parameters) => statement.run(...(parameters as Parameters)),
-        iterate: (parameters) => statement.iterate(...(parameters as Parameters)),
-      }
-    },
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () => new SqliteDriver(path),
+    createIntrospector: (database) => new SqliteIntrospector(database),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
   }
 }
 
-type Parameters_<F extends (...args: never[]) => unknown> = F extends (...args: infer P) => unknown ? P : never
+/** One connection, one thread; Kysely lets one use it at a time. */
+class SqliteDriver implements Driver {
+  readonly #path: string
+  #connection: ThreadConnection | undefined
 
-/** Another connection holds the lock; it will let go of it. */
-export function isBusy(error: unknown): boolean {
-  const { errcode } = (error ?? {}) as { errcode?: unknown }
-  // The lower byte of SQLite's extended codes: SQLITE_BUSY, SQLITE_LOCKED.
-  return typeof errcode === 'number' && [5, 6].includes(errcode & 0xff)
+  constructor(path: string) {
+    this.#path = path
+  }
+
+  async init(): Promise<void> {
+    if (this.#path !== ':memory:') await refuseForeignFile(this.#path)
+    const thread = new SqliteThread(this.#path)
+    try {
+      const opened = await thread.open()
+      if (opened.foreign) throw foreign("another program's database")
+      this.#connection = new ThreadConnection(thread)
+    } catch (error) {
+      await thread.terminate()
+      throw error
+    }
+  }
+
+  async acquireConnection(): Promise<DatabaseConnection> {
+    return this.#connection!
+  }
+
+  async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await (connection as ThreadConnection).ask('begin')
+  }
+
+  async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await (connection as ThreadConnection).ask('commit')
+  }
+
+  async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    await (connection as ThreadConnection).ask('rollback')
+  }
+
+  async releaseConnection(): Promise<void> {}
+
+  async destroy(): Promise<void> {
+    await this.#connection?.thread.close()
+  }
+}
+
+class ThreadConnection implements DatabaseConnection {
+  readonly thread: SqliteThread
+
+  constructor(thread: SqliteThread) {
+    this.thread = thread
+  }
+
+  ask(sql: string, parameters: readonly unknown[] = []) {
+    return this.thread.ask(sql, parameters)
+  }
+
+  async executeQuery<Row>({ sql, parameters }: CompiledQuery): Promise<QueryResult<Row>> {
+    const { rows, changes, lastInsertRowid } = await this.ask(sql, parameters)
+    return { rows: rows as Row[], numAffectedRows: BigInt(changes), insertId: BigInt(lastInsertRowid) }
+  }
+
+  // biome-ignore lint/correctness/useYield: a thread answers at once or not at all
+  async *streamQuery(): AsyncIterableIterator<QueryResult<never>> {
+    throw new Error('rows are not streamed out of the thread')
+  }
 }

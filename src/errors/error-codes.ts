@@ -74,6 +74,16 @@ export const ERROR_CODES = {
     'see that it runs, and try again',
   ],
   DATABASE_FAILED: ['HoldfastError', 'the database refused what it was asked', 'look at `cause`'],
+  DATABASE_FOREIGN: [
+    'HoldfastError',
+    "the path of the database leads to a folder, to no database, or to another program's; it was left as it is",
+    'give Holdfast a file of its own',
+  ],
+  DATABASE_NEWER: [
+    'HoldfastError',
+    'a newer version of Holdfast has made tables that this one does not know; nothing was changed',
+    'update this process, or give it another database',
+  ],
   VAULT_WRONG_SECRET: [
     'HoldfastError',
     'no secret that was given opens this vault',

@@ -15,6 +15,7 @@ import { openRedis } from '../redis/redis.ts'
 import type { AuthRequest } from '../sessions/session.ts'
 import type { DiscordLogin } from '../sign-in/discord-login.ts'
 import { type Milliseconds, turnTime } from '../time/clock.ts'
+import { sharedDatabase } from './database.ts'
 import { InstanceLogin } from './login.ts'
 import { withoutOverdueTokens } from './overdue-tokens.ts'
 import { keepParts } from './parts.ts'
@@ -100,6 +101,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl), fleet: redis?.fleet })
   const cache = new GracefulCache({ ...config, events, shared: redis?.entries })
   redis?.connection.start()
+  const database = sharedDatabase(config.database, events)
 
   const login = new InstanceLogin({
     config,
@@ -146,6 +148,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
       cache.close()
       await discord.close()
       redis?.connection.close()
+      await database?.close()
     })()
     return closing
   }
@@ -182,6 +185,6 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     close,
     [Symbol.asyncDispose]: () => close(),
   }
-  keepParts(holdfast, { ...config, events, redis })
+  keepParts(holdfast, { ...config, events, redis, openDatabase: database?.open })
   return holdfast
 }

@@ -9,8 +9,8 @@ import type { Holdfast } from './holdfast.ts'
 
 /** How a key vault is made. */
 export interface KeyVaultOptions {
-  /** `sqlite:PATH`, `sqlite::memory:` or `postgres://…`. Default: the instance's, else DATABASE_URL, else memory, which ends with the process. */
-  database?: string
+  /** `sqlite:PATH`, `sqlite::memory:`, `postgres://…` or a Kysely instance. Default: the instance's, else DATABASE_URL, else memory, which ends with the process. */
+  database?: string | object
   /** At least 32 bytes each, the newest first: the others are only read with, until `rotate()` has sealed all anew. Default: the instance's, else HOLDFAST_SECRET. */
   secret?: string | readonly string[]
   /** Asks the upstream whose a key is: once for each key that is added without an owner. May take 30 s. */

@@ -1,4 +1,5 @@
 import type { DatabaseConfig } from '../config/database.ts'
+import type { Database } from '../database/database.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import type { RedisRoom } from '../redis/redis.ts'
@@ -13,6 +14,8 @@ export interface InstanceParts {
   /** The newest first; empty where the instance has none. */
   readonly secrets: readonly string[]
   readonly database: DatabaseConfig | undefined
+  /** The database that all rooms of the instance share; undefined where none is configured. */
+  readonly openDatabase: (() => Promise<Database>) | undefined
   /** What the instance opened of Redis; undefined without Redis. */
   readonly redis: RedisRoom | undefined
 }

@@ -309,7 +309,8 @@ function contextOf({ owner, id, version }: Pick<KeyRow, 'owner' | 'id' | 'versio
 }
 
 function isOwner(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= LONGEST_OWNER
+  // PostgreSQL has no place for a NUL in a text; refused everywhere, so that a vault can move.
+  return typeof value === 'string' && value !== '' && value.length <= LONGEST_OWNER && !value.includes('\u0000')
 }
 
 function invalid(message: string): HoldfastError {
