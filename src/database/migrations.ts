@@ -1,19 +1,8 @@
-import type { Kysely } from 'kysely'
-import type { SqlKind } from '../config/database.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import { ledger } from './migrations/ledger.ts'
+import type { Migrating, Migration } from './migrations/migration.ts'
 import { ownerKeys } from './migrations/owner-keys.ts'
-import type { Tables } from './schema.ts'
-
-/** A transaction in which a migration runs. */
-export interface Migrating {
-  readonly database: Kysely<Tables>
-  readonly sql: typeof import('kysely').sql
-  readonly kind: SqlKind
-}
-
-export type Migration = (migrating: Migrating) => Promise<void>
 
 /**
  * In this order, each once and for ever: what has been released is never edited, only followed.

@@ -1,4 +1,4 @@
-import type { Migration } from '../migrations.ts'
+import type { Migration } from './migration.ts'
 
 /**
  * The tables of the ledger (`membership-rows.ts`) and of the bot's guilds (`bot-guild-rows.ts`).

@@ -1,4 +1,4 @@
-import type { Migration } from '../migrations.ts'
+import type { Migration } from './migration.ts'
 
 /** The tables of the key vault (`key-rows.ts`). */
 export const ownerKeys: Migration = async ({ database, sql, kind }) => {
