@@ -34,6 +34,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'index.ts': [...FOUNDATIONS, ...ROOMS, 'instance'],
   // Translate, and decide nothing.
   doors: [...FOUNDATIONS, 'doors', 'auth', 'guard', 'instance'],
+  // Translate events and steps into another system's words.
+  metrics: [...FOUNDATIONS, 'metrics', 'instance'],
   // The referee does not borrow the player's rule book; how options are checked is none of Discord's rules.
   simulator: ['simulator', 'time/clock.ts', 'config/options.ts', 'config/accepted.ts'],
   // A user of the package like any other: its doors only.
@@ -91,6 +93,7 @@ const MODULES_ONLY_IN: ReadonlyArray<{ module: RegExp; in: RegExp }> = [
   // redis/script.ts: the SHA-1 that Redis knows a script by.
   { module: /^(node:)?crypto$/, in: /^(secrets\/(key-ring|signature)\.ts$|redis\/script\.ts$|simulator\/|cli\/)/ },
   { module: /^@keyv\/redis$|^@redis\/|^keyv$|^ioredis$/, in: /^redis\/link\.ts$/ },
+  { module: /^prom-client$|^@opentelemetry\//, in: /^metrics\// },
   { module: /^(kysely|pg)(\/|$)|^(node:)?sqlite$/, in: /^database\// },
   { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^(time\/clock\.ts$|cli\/)/ },
   { module: /^(node:.*|fs|path|crypto|http|net|os|url|util|events|stream)$/, in: /^(?!browser\/)/ },

@@ -3,6 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import type { OptionTable } from '../../src/config/options.ts'
 import { RATE_LIMIT_NUMBERS } from '../../src/config/settings.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
+import { TRACED_STEPS } from '../../src/events/trace.ts'
+import { METRICS, type Metric } from '../../src/metrics/metrics.ts'
 import { REDIS_CHANNELS, REDIS_KEYS } from '../../src/redis/keys.ts'
 import { OPTION_TABLES } from './option-tables.ts'
 
@@ -122,11 +124,32 @@ ${table(
 `
 }
 
+function metrics(): string {
+  const rows = (Object.values(METRICS) as readonly Metric[]).map(({ name, kind, labels, help }) => [
+    `\`${name}\``,
+    kind,
+    labels.map((label) => `\`${label}\``).join(', ') || '–',
+    help,
+  ])
+  return `# Metrics
+${NOTE}
+\`registerMetrics(holdfast, registry)\` of \`holdfast/prometheus\` adds these to a registry of \`prom-client\`. Of several instances
+on one registry counters and what is held add up. No label holds an id, an owner, a path or an address.
+
+${table(['metric', 'kind', 'labels', 'what it counts'], rows)}
+
+\`instrument(holdfast)\` of \`holdfast/opentelemetry\` makes spans of the same steps: ${TRACED_STEPS.map((step) => `\`${step}\``).join(', ')}. They are
+\`holdfast:<step>\` for subscribers of \`node:diagnostics_channel\` (\`tracingChannel('holdfast:require-auth')\`); where nobody
+subscribes a step costs one comparison.
+`
+}
+
 /** Every page with its text. */
 export const pages: Readonly<Record<string, () => string>> = {
   'configuration.md': configuration,
   'errors.md': errors,
   'events.md': events,
+  'metrics.md': metrics,
   'redis.md': redis,
 }
 

@@ -8,6 +8,7 @@ import {
   type RateLimitScope,
 } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
+import { traced } from '../events/trace.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
@@ -98,9 +99,17 @@ export class DiscordClient {
   async #fetch(path: string, accessToken: string, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
     const call = toCall(path, accessToken, options)
     const rules = toRules(options, this.#options)
-    const { signal, deadlineMs } = options
-    if (signal?.aborted) throw signal.reason
+    if (options.signal?.aborted) throw options.signal.reason
     if (this.#closing.signal.aborted) throw closedError()
+    const context = () => ({
+      instance: this.#events,
+      attributes: { 'http.request.method': call.method, 'http.route': call.route.name },
+    })
+    return traced('discord-fetch', context, () => this.#ask(call, rules, options, joins))
+  }
+
+  async #ask(call: Call, rules: Rules, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
+    const { signal, deadlineMs } = options
     if (call.method !== 'GET' || !joins) {
       const progress = { attempts: 0 }
       return this.#within(options, call, progress, (signal) => this.#run(call, rules, progress, signal))

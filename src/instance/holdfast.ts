@@ -8,6 +8,7 @@ import type { HoldfastOptions } from '../config/holdfast-options.ts'
 import { DiscordClient } from '../discord/discord-fetch.ts'
 import { userAgent } from '../discord/user-agent.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
+import { traced } from '../events/trace.ts'
 import { type AskAsBot, liveMember } from '../guilds/live-member.ts'
 import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
 import { UserGuilds } from '../guilds/user-guilds.ts'
@@ -112,7 +113,9 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   })
 
   const guilds = new UserGuilds({ cache, source: withoutOverdueTokens(discord, login), times: config })
-  const memberships: Holdfast['memberships'] = (user, asked) => guilds.of(user, asked)
+  const traceContext = () => ({ instance: events, attributes: {} })
+  const memberships: Holdfast['memberships'] = (user, asked) =>
+    traced('memberships', traceContext, () => guilds.of(user, asked))
 
   const identify = bearerSession({
     clientId: config.clientId,
@@ -129,7 +132,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const askAsBot: AskAsBot = (path) =>
     discord.fetch(path, botToken!, { tokenType: 'Bot', principal: `bot:${config.clientId ?? ''}` })
 
-  const requireAuth = createRequireAuth({
+  const decide = createRequireAuth({
     session:
       config.session ?? (async (request: AuthRequest) => (await login.resolve(request, {})) ?? identify(request)),
     memberships,
@@ -139,6 +142,9 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     now: () => clock.now(),
     monotonic: turnTime(clock),
   })
+
+  const requireAuth: typeof decide = (request, options, rest) =>
+    traced('require-auth', traceContext, () => decide(request, options, rest))
 
   let closing: Promise<void> | undefined
   const close: Holdfast['close'] = ({ deadlineMs = CLOSE_DEADLINE_MS } = {}) => {
