@@ -51,6 +51,7 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
     'guard/rules.ts',
     'quota/owner-pool.ts',
     'quota/pool-store.ts',
+    'sign-in/sign-in-store.ts',
   ],
   database: ['quota/key-store.ts'],
 }

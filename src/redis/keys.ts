@@ -26,6 +26,18 @@ export const REDIS_KEYS = {
   ],
   invalidRequests: ['{discord}:invalid-requests', 'how many invalid requests were sent, by 10 s', '10 min'],
   pool: ['{<owner>}:pool', "an owner's window: calls given out, when it ends, what answers told", 'two windows'],
+  session: ['{<session>}:session', 'which user a session belongs to, sealed', '`login.absoluteMs`'],
+  signedIn: [
+    '{<user>}:signed-in',
+    "a user's sessions, and their tokens, sealed; only where no database is configured",
+    '`login.absoluteMs` after the last sign-in',
+  ],
+  refreshing: ['{<user>}:refreshing', "which process refreshes a user's tokens", '5 s, renewed'],
+  attempt: [
+    '{<attempt>}:sign-in',
+    'whether the answer to a sign-in was used, and the session it led to, sealed',
+    '10 min',
+  ],
   poolLimit: ['{<owner>}:pool-limit', 'a limit that was set while running', 'until it is set back'],
 } as const satisfies Record<string, readonly [pattern: string, holds: string, lasts: string]>
 
