@@ -53,7 +53,7 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
     'quota/pool-store.ts',
     'sign-in/sign-in-store.ts',
   ],
-  database: ['quota/key-store.ts'],
+  database: ['sign-in/sign-in-store.ts', 'quota/key-store.ts'],
 }
 
 /**

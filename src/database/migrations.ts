@@ -3,6 +3,7 @@ import type { Milliseconds } from '../time/clock.ts'
 import { ledger } from './migrations/ledger.ts'
 import type { Migrating, Migration } from './migrations/migration.ts'
 import { ownerKeys } from './migrations/owner-keys.ts'
+import { signIn } from './migrations/sign-in.ts'
 
 /**
  * In this order, each once and for ever: what has been released is never edited, only followed.
@@ -14,6 +15,7 @@ import { ownerKeys } from './migrations/owner-keys.ts'
 const MIGRATIONS: ReadonlyArray<readonly [name: string, Migration]> = [
   ['1 owner keys', ownerKeys],
   ['2 ledger', ledger],
+  ['3 sign-in', signIn],
 ]
 
 /** Any number will do, as long as it is always the same: 'holdfast' on a telephone's keys. */

@@ -109,7 +109,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     discord,
     events,
     forget: (userId) => cache.invalidateUser(userId),
-    store: () => openSignInStore(config),
+    store: () => openSignInStore({ ...config, redis, openDatabase: database?.open }),
   })
 
   const guilds = new UserGuilds({ cache, source: withoutOverdueTokens(discord, login), times: config })
