@@ -1,6 +1,17 @@
+import { REQUIRE_AUTH_OPTIONS } from '../../src/auth/require-auth-options.ts'
+import { GET_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
 import { HOLDFAST_OPTIONS } from '../../src/config/holdfast-options.ts'
 import type { OptionCheck } from '../../src/config/options.ts'
+import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
 
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
-export const OPTION_TABLES: readonly OptionCheck[] = [HOLDFAST_OPTIONS, BEGIN_OPTIONS, HANDLE_OPTIONS]
+export const OPTION_TABLES: readonly OptionCheck[] = [
+  HOLDFAST_OPTIONS,
+  REQUIRE_AUTH_OPTIONS,
+  MEMBERSHIP_OPTIONS,
+  GET_OPTIONS,
+  SET_OPTIONS,
+  BEGIN_OPTIONS,
+  HANDLE_OPTIONS,
+]

@@ -1,5 +1,6 @@
 // Writes the reference pages from the source: npm run docs. A test fails where a page is not what this writes.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { REFUSAL_REASONS } from '../../src/auth/refusal-reasons.ts'
 import type { OptionTable } from '../../src/config/options.ts'
 import { RATE_LIMIT_NUMBERS } from '../../src/config/settings.ts'
 import { ERROR_CODES } from '../../src/errors/error-codes.ts'
@@ -94,6 +95,20 @@ ${NOTE}
 in epoch milliseconds. No event holds a token, an id or a query.
 
 ${table(['type', 'fields', 'when'], rows)}
+
+## Why a request was refused
+
+The \`reason\` of \`auth.refused\`, of \`AuthError\` and of the option \`refusal\`. A refusal with an unexpected cause (†) is
+also an error in the log, once a minute a kind, without what could be an id or a token.
+
+${table(
+  ['reason', 'code', 'what happened'],
+  Object.entries(REFUSAL_REASONS).map(([reason, meaning]) => [
+    `\`${reason}\`${'unexpected' in meaning ? ' †' : ''}`,
+    `\`${meaning.code}\``,
+    meaning.means,
+  ]),
+)}
 `
 }
 

@@ -6,90 +6,74 @@ import {
   HoldfastError,
 } from '../errors/errors.ts'
 import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
-import type { GuildMembership, GuildMemberships } from '../guilds/memberships.ts'
-import { allows, type PermissionName, permissionBit } from '../guilds/permissions.ts'
-import type { RefusalCode } from '../http/refusal.ts'
-import { tokenProblem } from '../secrets/token.ts'
+import type { GuildMembership } from '../guilds/memberships.ts'
+import { allows } from '../guilds/permissions.ts'
 import type { AuthRequest, Session, SessionResolver } from '../sessions/session.ts'
-import type { Milliseconds } from '../time/clock.ts'
-import { AuthError } from './auth-error.ts'
-
-/** What a route asks for. */
-export interface RequireAuthOptions {
-  /**
-   * A guild the user must be in: its id, or how to find it (route parameters arrive as further arguments).
-   * Null, undefined and '' never pass.
-   */
-  guild?:
-    | string
-    // biome-ignore lint/suspicious/noExplicitAny: route parameters have the framework's types
-    | ((request: AuthRequest, ...rest: any[]) => string | null | undefined | Promise<string | null | undefined>)
-  /** Permissions the user must have in `guild`, all of them. Without `guild` a ConfigError. */
-  permissions?: PermissionName | readonly PermissionName[]
-  /** The oldest memberships accepted, counted from their fetch. Default: the stale time for GET and HEAD, 5 minutes for other methods. */
-  maxAgeMs?: Milliseconds
-  /** Only memberships fetched in the last 5 s, or confirmed with the bot token; else 503 with Retry-After. */
-  live?: boolean
-  /** False where a route only needs the user. Default true. */
-  guilds?: boolean
-}
-
-/** Who asks, and what they may see. */
-export interface Auth {
-  readonly user: { readonly id: string }
-  readonly guilds: GuildMemberships
-  /** Whether the guilds are older than their fresh time because they could not be fetched anew. */
-  readonly stale: boolean
-  readonly guildsFetchedAt: Date
-  readonly source: MembershipResult['source']
-  /** Why they are stale. */
-  readonly reason?: 'throttled' | 'unavailable' | 'slow'
-  /** When Discord will be asked again, where that is known. */
-  readonly retryAt?: Date
-  /** The guild that `guild` named and that was checked. */
-  readonly guild?: GuildMembership
-}
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { type Auth, AuthOfRequest, userOf } from './auth.ts'
+import { AuthError, type RefusalWriter } from './auth-error.ts'
+import { type OwnSessionResolver, SessionFinder, SessionRefused, SessionSearch } from './find-session.ts'
+import { meaningOf, type RefusalReason } from './refusal-reasons.ts'
+import { type AuthFor, type Consistent, neededBits, type RequireAuthOptions } from './require-auth-options.ts'
 
 /** What `requireAuth` needs of the rest of the house. */
 export interface RequireAuthNeeds {
-  readonly session: SessionResolver | ((request: AuthRequest) => Promise<Session | null>)
+  readonly session: SessionResolver | OwnSessionResolver
   readonly memberships: (user: Session, options: MembershipOptions) => Promise<MembershipResult>
   /** The guild as the bot sees the user in it now; null where the user is not in it. Undefined without a bot. */
   readonly confirmLive: ((userId: string, guildId: string) => Promise<GuildMembership | null>) | undefined
   readonly isDeadToken: (accessToken: string) => boolean
+  /** Resolves if Discord accepted this user's token within the last `maxAgeMs`; asks it where that is not known. */
+  readonly confirmToken: (user: Session, maxAgeMs: Milliseconds) => Promise<void>
+  /** Hears of every refusal. `cause` is what was thrown, where that was not expected. */
+  readonly refused: (status: AuthError['status'], reason: RefusalReason, cause: unknown) => void
+  /** The app's own refusals. */
+  readonly write: RefusalWriter | undefined
   /** How long a request may wait for refreshes, all of them together. */
   readonly patienceMs: Milliseconds
-  /** The wall clock. */
-  readonly now: () => Milliseconds
-  readonly monotonic: () => Milliseconds
+  readonly clock: Clock
+  /** Of this turn of the event loop; monotonic. */
+  readonly turnTime: () => Milliseconds
 }
 
 /** A change needs to know more recently than a look. */
 const MAX_AGE_OF_CHANGES_MS: Milliseconds = 5 * 60 * 1000
+/** What `live` accepts of a token's last proof. */
+const LIVE_MS: Milliseconds = 5_000
 /** Said where nobody knows how long the trouble will last. */
 const UNKNOWN_WAIT_MS: Milliseconds = 5_000
 
-export interface RequireAuth {
-  /**
-   * Resolves to the user of a request and the guilds they are in, or throws an `AuthError` whose `toResponse()` is ready
-   * to return. Never fails open: whatever goes wrong, it throws. What the `guild` function throws is passed on as it is.
-   *
-   * 401 UNAUTHENTICATED: no session, or a token that Discord does not accept. 403 FORBIDDEN: the session is known to lack
-   * the scope `guilds`, or the user is not in `guild`, or lacks one of `permissions`. 429 RATE_LIMITED: Discord throttles
-   * and no memberships young enough are held. 503 SERVICE_UNAVAILABLE: Discord cannot be used and none are held.
-   * ConfigError: `permissions` without `guild`, an unknown permission, a bearer token without DISCORD_CLIENT_ID.
-   */
-  (request: AuthRequest, options: RequireAuthOptions & { guilds: false }): Promise<Pick<Auth, 'user'>>
-  (request: AuthRequest, options?: RequireAuthOptions): Promise<Auth>
+/**
+ * Resolves to the user of a request and the guilds they are in, or throws an `AuthError` whose `toResponse()` is ready
+ * to return and whose `reason` says why. Never fails open: whatever goes wrong, it throws. What the `guild` function
+ * throws is passed on as it is; so are a Response and a framework's own control flow that the session resolver throws.
+ *
+ * 401 UNAUTHENTICATED: no session, or a token that Discord does not accept and that the resolver, asked a second time,
+ * has no other for. 403 FORBIDDEN: the session is known to lack the scope `guilds`, or the user is not in `guild`, or
+ * lacks one of `permissions`. 429 RATE_LIMITED: Discord throttles and no memberships young enough are held. 503
+ * SERVICE_UNAVAILABLE: Discord cannot be used and none are held, or the session resolver failed or took 10 s.
+ * ConfigError: an option that cannot be used or does not exist, something that is no request, a bearer token without
+ * DISCORD_CLIENT_ID. docs/guides/refusals.md has the whole table.
+ */
+export type RequireAuth = <Options extends RequireAuthOptions>(
+  request: AuthRequest,
+  options?: Consistent<Options>,
+) => Promise<AuthFor<Options>>
+
+/** One request on its way: what it asks for, and what was found. */
+interface Asked {
+  readonly request: AuthRequest
+  readonly options: RequireAuthOptions
+  readonly rest: readonly unknown[]
+  readonly needed: bigint
+  /** The oldest memberships accepted; undefined for the stale time. */
+  readonly maxAgeMs: Milliseconds | undefined
+  readonly began: Milliseconds
 }
 
 /** Makes `requireAuth`. Further arguments of the call reach `guild`, where it is a function. */
 export function createRequireAuth(needs: RequireAuthNeeds) {
-  const refuse = (
-    code: RefusalCode,
-    message: string,
-    details: { retryAfterMs?: Milliseconds | undefined; cause?: unknown } = {},
-  ) => new AuthError(code, message, { ...details, now: needs.now })
+  const finder = new SessionFinder(needs.session, needs.clock)
 
   return async function requireAuth(
     request: AuthRequest,
@@ -97,76 +81,87 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     rest: readonly unknown[] = NO_ARGUMENTS,
   ): Promise<Auth> {
     const needed = neededBits(options)
-    const began = needs.monotonic()
-    const session = await findSession(request)
-    const patienceLeftMs = needs.patienceMs - (needs.monotonic() - began)
-    const user = { id: session.userId }
-    // The overload without guilds promises only the user.
-    if (options.guilds === false && !('guild' in options)) return { user } as Auth
-    // A string of scopes is no list: 'guilds.join' is not 'guilds'.
-    if (session.scopes && !(Array.isArray(session.scopes) && session.scopes.includes('guilds')))
-      throw refuse('FORBIDDEN', 'the session lacks the scope guilds; sign the user in with it')
-    // `{ guild: undefined }` is a route parameter that is missing, not a route without a guild.
-    const guildId = 'guild' in options ? await guildIdOf(request, options, rest) : undefined
-    const { memberships, guild } = await findMemberships(session, request, options, guildId, patienceLeftMs)
-    const auth: Auth = {
-      user,
-      guilds: memberships.guilds,
-      stale: memberships.stale,
-      guildsFetchedAt: memberships.fetchedAt,
-      source: memberships.source,
-      ...(memberships.reason && { reason: memberships.reason }),
-      ...(memberships.retryAt && { retryAt: memberships.retryAt }),
-    }
-    if (guildId === undefined) return auth
-    if (!guild) throw refuse('FORBIDDEN', 'the user is not in the guild that this route asks for')
-    if (!allows(guild, needed)) throw refuse('FORBIDDEN', 'the user lacks a permission that this route asks for')
-    return { ...auth, guild }
-  }
-
-  async function findSession(request: AuthRequest): Promise<Session> {
-    let session: Session | null
-    try {
-      session = await needs.session(request as Request)
-    } catch (error) {
-      throw asAuthError(error, 'the session could not be read')
-    }
-    if (session === null || session === undefined) throw refuse('UNAUTHENTICATED', 'the request has no session')
-    if (!isText(session.userId) || tokenProblem(session.accessToken))
-      throw refuse(
-        'UNAUTHENTICATED',
-        'the session has no userId, or no accessToken that can be one; check the session resolver',
-      )
-    if (needs.isDeadToken(session.accessToken))
-      throw refuse('UNAUTHENTICATED', 'Discord does not accept the token of this session any more')
-    return session
-  }
-
-  async function findMemberships(
-    session: Session,
-    request: AuthRequest,
-    options: RequireAuthOptions,
-    guildId: string | undefined,
-    patienceLeftMs: Milliseconds,
-  ): Promise<{ memberships: MembershipResult; guild: GuildMembership | undefined }> {
-    const method = request.method ?? 'GET'
-    const isLook = method === 'GET' || method === 'HEAD'
+    checkRequest(request)
+    const isLook = request.method === 'GET' || request.method === 'HEAD'
     const maxAgeMs = options.maxAgeMs ?? (isLook ? undefined : MAX_AGE_OF_CHANGES_MS)
+    const asked: Asked = { request, options, rest, needed, maxAgeMs, began: needs.turnTime() }
+    let diedToken: string | undefined
+    for (;;) {
+      try {
+        const session = await findSession(asked, diedToken)
+        // The resolver has no other: what it was told the first time still holds.
+        if (session.accessToken === diedToken) throw new SessionRefused('token-dead')
+        try {
+          return await authOf(session, asked)
+        } catch (error) {
+          if (diedToken !== undefined || !isDeath(error)) throw error
+          // Asked once more: it may refresh the token, or know a session that lives.
+          diedToken = session.accessToken
+        }
+      } catch (error) {
+        throw refusalOf(error, request)
+      }
+    }
+  }
+
+  function findSession({ request, options, maxAgeMs }: Asked, diedToken: string | undefined): Promise<Session> {
+    const aged = maxAgeMs ?? Number.POSITIVE_INFINITY
+    const strictly = options.guilds === false && options.live ? Math.min(LIVE_MS, aged) : aged
+    return finder.find(request, new SessionSearch(strictly, diedToken))
+  }
+
+  async function authOf(session: Session, asked: Asked): Promise<Auth> {
+    const { options, needed } = asked
+    if (needs.isDeadToken(session.accessToken)) throw new SessionRefused('token-dead')
+    const user = userOf(session)
+    if (options.guilds === false && options.guild === undefined) {
+      if (options.live || options.maxAgeMs !== undefined) await confirmToken(session, options)
+      // The overload without guilds promises only the user.
+      return { user } as Auth
+    }
+    if (session.scopes && !session.scopes.includes('guilds')) throw new SessionRefused('scope-missing')
+    if (options.guild === undefined) return new AuthOfRequest(user, await findMemberships(session, asked), undefined)
+    const id: unknown =
+      typeof options.guild === 'function' ? await options.guild(asked.request, ...asked.rest) : options.guild
+    if (typeof id !== 'string' || id === '') throw new SessionRefused('no-guild-named')
+    const { memberships, guild } = await findGuild(session, asked, id)
+    if (!guild) throw new SessionRefused('not-in-guild')
+    if (!allows(guild, needed)) throw new SessionRefused('permission-missing')
+    return new AuthOfRequest(user, memberships, guild)
+  }
+
+  async function confirmToken(session: Session, { live, maxAgeMs = Number.POSITIVE_INFINITY }: RequireAuthOptions) {
     try {
-      const asked: MembershipOptions = { patienceMs: Math.max(0, patienceLeftMs) }
-      if (options.live) asked.live = true
-      if (maxAgeMs !== undefined) asked.maxAgeMs = maxAgeMs
-      const memberships = await needs.memberships(session, asked)
-      return { memberships, guild: guildId ? memberships.guilds.get(guildId) : undefined }
+      await needs.confirmToken(session, live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs)
     } catch (error) {
-      const refusal = asAuthError(error, 'the memberships could not be read')
-      if (!options.live || !(refusal instanceof AuthError) || refusal.retryAfterMs === undefined) throw refusal
-      const confirmed = guildId ? await confirmWithBot(session, guildId) : undefined
+      throw fromMemberships(error)
+    }
+  }
+
+  async function findMemberships(session: Session, asked: Asked): Promise<MembershipResult> {
+    const { options, maxAgeMs } = asked
+    const patienceLeftMs = needs.patienceMs - (needs.turnTime() - asked.began)
+    const wanted: MembershipOptions = { patienceMs: Math.max(0, patienceLeftMs) }
+    if (options.live) wanted.live = true
+    if (maxAgeMs !== undefined) wanted.maxAgeMs = maxAgeMs
+    try {
+      return await needs.memberships(session, wanted)
+    } catch (error) {
+      const refused = fromMemberships(error)
+      if (!options.live || !(refused instanceof Refusal) || refused.retryAfterMs === undefined) throw refused
+      throw new Refusal('not-live', error, refused.retryAfterMs)
+    }
+  }
+
+  async function findGuild(session: Session, asked: Asked, guildId: string) {
+    try {
+      const memberships = await findMemberships(session, asked)
+      return { memberships, guild: memberships.guilds.get(guildId) }
+    } catch (error) {
+      const confirmed =
+        error instanceof Refusal && error.reason === 'not-live' ? await confirmWithBot(session, guildId) : undefined
       if (confirmed) return confirmed
-      throw refuse('SERVICE_UNAVAILABLE', 'this route needs live memberships, and Discord cannot be asked now', {
-        retryAfterMs: refusal.retryAfterMs,
-        cause: error,
-      })
+      throw error
     }
   }
 
@@ -183,55 +178,76 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     }
   }
 
-  /** What an error means for a request. A ConfigError stays one: its reader is the developer, not the user. */
-  function asAuthError(error: unknown, context: string): AuthError | ConfigError {
-    if (error instanceof AuthError || error instanceof ConfigError) return error
-    if (error instanceof DiscordRateLimitError)
-      return refuse('RATE_LIMITED', `${context}: Discord throttles`, { retryAfterMs: error.retryAfterMs, cause: error })
-    if (error instanceof DiscordAPIError && error.status === 401)
-      return refuse('UNAUTHENTICATED', `${context}: Discord does not accept the token`, { cause: error })
-    if (error instanceof DiscordAPIError && error.status === 403)
-      return refuse('FORBIDDEN', `${context}: Discord refused; the token may lack a scope`, { cause: error })
-    const retryAfterMs = (error instanceof HoldfastError && error.retryAfterMs) || UNKNOWN_WAIT_MS
-    const fromDiscord = error instanceof DiscordAPIError || error instanceof DiscordUnavailableError
-    const why = fromDiscord ? 'Discord cannot be used' : 'see the cause'
-    return refuse('SERVICE_UNAVAILABLE', `${context}: ${why}`, { retryAfterMs, cause: error })
+  /** What is thrown for what went wrong, and told to who watches. What is no refusal is passed on as it is. */
+  function refusalOf(error: unknown, request: AuthRequest): unknown {
+    let refused = error
+    // A resolver that asks Discord itself fails like a look-up of ours.
+    if (error instanceof SessionRefused && error.reason === 'session-resolver-failed') {
+      if (error.cause instanceof AuthError || error.cause instanceof ConfigError) return error.cause
+      if (isFromDiscord(error.cause)) refused = fromMemberships(error.cause)
+    }
+    if (refused instanceof SessionRefused) {
+      const waits = meaningOf(refused.reason).code === 'SERVICE_UNAVAILABLE'
+      refused = new Refusal(refused.reason, refused.cause, waits ? UNKNOWN_WAIT_MS : undefined)
+    }
+    if (!(refused instanceof Refusal)) return refused
+    const { reason, cause, retryAfterMs } = refused
+    const { code, means } = meaningOf(reason)
+    const { clock, write } = needs
+    const details = { reason, retryAfterMs, cause, now: () => clock.now(), request, write }
+    const told = new AuthError(code, means, details)
+    needs.refused(told.status, reason, cause)
+    return told
   }
 }
 
+/** A refusal on its way out, before it is an `AuthError`. */
+class Refusal {
+  readonly reason: RefusalReason
+  readonly cause: unknown
+  readonly retryAfterMs: Milliseconds | undefined
+
+  constructor(reason: RefusalReason, cause: unknown, retryAfterMs?: Milliseconds) {
+    this.reason = reason
+    this.cause = cause
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/** Whether Discord does not accept the session's token. */
+function isDeath(error: unknown): boolean {
+  return (error instanceof Refusal || error instanceof SessionRefused) && error.reason === 'token-dead'
+}
+
+function isFromDiscord(error: unknown): boolean {
+  return error instanceof DiscordAPIError || error instanceof DiscordUnavailableError
+}
+
+/** What a failed look-up of memberships or of a token means for the request. A ConfigError stays what it is. */
+function fromMemberships(error: unknown): Refusal | ConfigError {
+  if (error instanceof ConfigError) return error
+  if (error instanceof DiscordRateLimitError) return new Refusal('discord-throttles', error, error.retryAfterMs)
+  if (error instanceof DiscordAPIError && error.status === 401) return new Refusal('token-dead', error)
+  if (error instanceof DiscordAPIError && error.status === 403) return new Refusal('scope-missing', error)
+  const retryAfterMs = (error instanceof HoldfastError && error.retryAfterMs) || UNKNOWN_WAIT_MS
+  const isTrouble = isFromDiscord(error) || (error instanceof HoldfastError && TROUBLE.has(error.code))
+  return new Refusal(isTrouble ? 'discord-unavailable' : 'memberships-failed', error, retryAfterMs)
+}
+
+/** Of our own errors, those that say no more than that Discord's answer did not come. */
+const TROUBLE: ReadonlySet<string> = new Set(['LOAD_TIMEOUT', 'LOAD_FAILED_ELSEWHERE', 'CLOSED'])
+
 /** Nothing else may become part of a path that the bot asks for. */
-const SNOWFLAKE = /^\d+$/
+const SNOWFLAKE = /^\d{1,20}$/
 const NO_OPTIONS: RequireAuthOptions & MembershipOptions = Object.freeze({})
 const NO_ARGUMENTS: readonly unknown[] = Object.freeze([])
 
-/** The id that `guild` names; '' where it names none, which no guild has. */
-async function guildIdOf(
-  request: AuthRequest,
-  { guild }: RequireAuthOptions,
-  rest: readonly unknown[],
-): Promise<string> {
-  const id: unknown = typeof guild === 'function' ? await guild(request, ...rest) : guild
-  return typeof id === 'string' ? id : ''
-}
-
-const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
-
-/** All bits that `permissions` asks for; checked before anything is asked of anybody. */
-function neededBits(options: RequireAuthOptions): bigint {
-  if (typeof options !== 'object' || options === null)
-    throw new ConfigError('options', 'requireAuth: the options are not an object')
-  const { maxAgeMs } = options
-  if (maxAgeMs !== undefined && !(typeof maxAgeMs === 'number' && maxAgeMs >= 0))
-    throw new ConfigError('maxAgeMs', 'requireAuth: maxAgeMs must be milliseconds, not negative')
-  const { permissions } = options
-  if (permissions === undefined) return 0n
-  if (!('guild' in options))
+/** An Express request passed to `requireAuth` of `holdfast` would otherwise be a request without a session. */
+function checkRequest(request: unknown): asserts request is AuthRequest {
+  const headers = (request as { headers?: { get?: unknown } } | null | undefined)?.headers
+  if (typeof headers?.get !== 'function')
     throw new ConfigError(
-      'permissions',
-      'requireAuth: permissions need a guild to be checked in; give the option guild too',
+      'request',
+      'requireAuth: takes a Request, or an object with headers (a Headers) and method; for Express, Fastify and others import it from holdfast/express and so on',
     )
-  const names = typeof permissions === 'string' ? [permissions] : permissions
-  if (!Array.isArray(names))
-    throw new ConfigError('permissions', 'requireAuth: permissions must be a name or a list of names')
-  return names.reduce((bits, name) => bits | permissionBit(name), 0n)
 }

@@ -1,4 +1,5 @@
-import { HoldfastError } from '../errors/errors.ts'
+import { aFunction, anAbortSignal, anObjectWith, milliseconds } from '../config/accepted.ts'
+import { type OptionTable, optionsOf } from '../config/options.ts'
 import type { Milliseconds } from '../time/clock.ts'
 
 /** How a value is loaded and how long it lasts. Times are milliseconds; those left out are the instance's. */
@@ -9,8 +10,6 @@ export interface CacheOptions<T> {
   freshMs?: Milliseconds
   /** How old a value may be when it cannot be loaded anew; also counted from its fetch. Default 24 h. */
   staleMs?: Milliseconds
-  /** How long a loaded value is kept for callers who accept older ones than this one does. Default `staleMs`. */
-  keepMs?: Milliseconds
   /** How long the caller that starts the refresh of a stale value waits for it. Default 500. */
   patienceMs?: Milliseconds
   /** Ends this caller's wait. The load goes on for the others, and for the cache. */
@@ -19,8 +18,6 @@ export interface CacheOptions<T> {
   shouldMask?: (error: unknown) => boolean
   /** How the value is written as text. Without one, a value that JSON would change is refused. */
   codec?: Codec<T>
-  /** How long a load is already known to be refused, in milliseconds: then a stale value is given at once. Asked only when a load would begin. */
-  refusedForMs?: () => Milliseconds | undefined
 }
 
 /** Writes values as text. `version` changes with what it writes: text of another version counts as absent. */
@@ -37,16 +34,53 @@ export interface LoadContext<T = unknown> {
   readonly stale?: T
 }
 
-/** Refuses times that are none, with HoldfastError INVALID_OPTION. */
-export function checkTimes(options: {
-  freshMs?: unknown
-  staleMs?: unknown
-  keepMs?: unknown
-  patienceMs?: unknown
-}): void {
-  for (const name of ['freshMs', 'staleMs', 'keepMs', 'patienceMs'] as const) {
-    const ms = options[name]
-    if (ms !== undefined && !(typeof ms === 'number' && ms >= 0))
-      throw new HoldfastError('INVALID_OPTION', `cache: option ${name} must be milliseconds, not negative`)
-  }
+/** What the house's own questions say besides. */
+export interface OwnCacheOptions<T> extends CacheOptions<T> {
+  /** How long a loaded value is kept for callers who accept older ones than this one does. Default `staleMs`. */
+  readonly keepMs?: Milliseconds
+  /** How long a load is already known to be refused, in milliseconds: then a stale value is given at once. Asked only when a load would begin. */
+  refusedForMs?(): Milliseconds | undefined
+  /** Which of the errors that are not masked say that what is held is no longer true. Default all. */
+  purges?(error: unknown): boolean
+  /** Asks anew however young what is held is, waits for it, and falls back to what is held. */
+  readonly refresh?: true
 }
+
+const TIMES = {
+  freshMs: { means: 'answered without asking, from the fetch', accepts: milliseconds(), preset: '60 min' },
+  staleMs: {
+    means: 'how old a value may be when it cannot be loaded anew, from its fetch',
+    accepts: milliseconds(),
+    preset: '24 h',
+  },
+}
+const CODEC = {
+  means: 'how the value is written as text',
+  accepts: anObjectWith('an object with version, encode and decode', 'encode', 'decode'),
+  preset: 'JSON, which must not change the value',
+}
+
+/** The options of `cache.get`. */
+export const GET_OPTIONS = optionsOf(
+  'cache.get',
+  {
+    load: { means: 'fetches the value', accepts: aFunction(), required: true },
+    ...TIMES,
+    patienceMs: {
+      means: 'how long the caller that starts the refresh of a stale value waits for it',
+      accepts: milliseconds(),
+      preset: '500 ms',
+    },
+    signal: { means: "ends this caller's wait", accepts: anAbortSignal },
+    shouldMask: {
+      means: 'which errors a stale value may hide',
+      accepts: aFunction('a function of the error'),
+      preset: 'all but those with a `status` of 4xx other than 429',
+    },
+    codec: CODEC,
+  } satisfies OptionTable<keyof CacheOptions<unknown>>,
+  'call',
+)
+
+/** The options of `cache.set`. */
+export const SET_OPTIONS = optionsOf('cache.set', { ...TIMES, codec: CODEC } satisfies OptionTable, 'call')

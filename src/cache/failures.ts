@@ -42,8 +42,8 @@ export class Failures {
     this.#byId.delete(id)
   }
 
-  forgetAll(prefix: string): void {
-    for (const id of [...this.#byId.keys()]) if (id.startsWith(prefix)) this.#byId.delete(id)
+  forgetAll(which: (id: string) => boolean): void {
+    for (const id of [...this.#byId.keys()]) if (which(id)) this.#byId.delete(id)
   }
 }
 

@@ -2,8 +2,8 @@ import type { Flight } from '../concurrency/single-flight.ts'
 import { closedError, withRetryAfter } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { alarm, type Clock, type Milliseconds, turnTime } from '../time/clock.ts'
-import { type CacheKey, cacheId, keyName } from './cache-key.ts'
-import { type CacheOptions, checkTimes } from './cache-options.ts'
+import { type CacheKey, cacheId, keyName, OwnKey, userOf } from './cache-key.ts'
+import { type CacheOptions, GET_OPTIONS, type OwnCacheOptions, SET_OPTIONS } from './cache-options.ts'
 import { asCached, type Cached } from './cached.ts'
 import { ageState, EAGER_SHARE, type Entry, newEntry } from './entry.ts'
 import { type Failure, Failures, reasonOf } from './failures.ts'
@@ -61,6 +61,8 @@ export class GracefulCache {
    * Rejects with the loader's error where nothing usable is held, with HoldfastError LOAD_TIMEOUT, VALUE_UNDEFINED,
    * VALUE_NOT_JSON, INVALID_KEY, INVALID_OPTION or CLOSED, or with `signal.reason`.
    */
+  get<T>(key: OwnKey, options: OwnCacheOptions<T>): Promise<Cached<T>>
+  get<T>(key: CacheKey, options: CacheOptions<T>): Promise<Cached<T>>
   get<T>(key: CacheKey, options: CacheOptions<T>): Promise<Cached<T>> {
     try {
       // The way of a hit: one look-up, one reading of the clock, one object. Everything else is in #find. No async
@@ -107,12 +109,12 @@ export class GracefulCache {
     options: Pick<CacheOptions<T>, 'freshMs' | 'staleMs' | 'codec'> = {},
   ): Promise<void> {
     this.#refuseIfClosed()
-    checkTimes(options)
+    SET_OPTIONS.check(options)
     const id = cacheId(key)
     const { life, shared, sharedInUse, failures } = this.#held
     const { bytes, text } = encode(value, options.codec)
     const { freshMs = this.#freshMs, staleMs = this.#options.staleMs } = options
-    const keeping = { user: typeof key === 'string' ? undefined : key.user, freshMs, keepMs: staleMs }
+    const keeping = { user: userOf(key), freshMs, keepMs: staleMs }
     const entry = newEntry(keeping, value, { bytes, ageMs: 0, begunAt: shared?.lately() ?? 0, life }, this.#clock)
     this.#held.detach(id)
     failures.forget(id)
@@ -163,7 +165,8 @@ export class GracefulCache {
   /** What is not the simplest of hits. Not async: `get` turns what is thrown here into a rejection. */
   #find<T>(key: CacheKey, id: string, entry: Entry | undefined, options: CacheOptions<T>): Promise<Cached<T>> {
     this.#refuseIfClosed()
-    checkTimes(options)
+    // What the house asks itself says more than others may.
+    if (!(key instanceof OwnKey)) GET_OPTIONS.check(options)
     if (options.signal?.aborted) throw options.signal.reason
     const question = new Question(key, id, options, this.#options)
     const { sharedInUse, life, loads } = this.#held
@@ -204,8 +207,9 @@ export class GracefulCache {
     if (failure) return this.#staleAfter(question, entry, source, failure)
     const { refusedForMs } = question
     if (refusedForMs > 0) return this.#staleFor(question, entry, source, 'throttled', this.#dateIn(refusedForMs))
-    if (this.#draining || loads.get(id)) return this.#staleFor(question, entry, source, 'slow')
-    const flight = this.#loads.start(question, entry, 'stale')
+    const underWay = loads.get(id)
+    if (this.#draining || (underWay && !options.refresh)) return this.#staleFor(question, entry, source, 'slow')
+    const flight = underWay ?? this.#loads.start(question, entry, 'stale')
     try {
       const loaded = await this.#waitAtMost(question.patienceMs, flight, options.signal)
       if (loaded) return loaded as Cached<T>
@@ -240,6 +244,7 @@ export class GracefulCache {
 
   #waitAtMost(ms: Milliseconds, flight: Flight<Cached<unknown>>, signal: AbortSignal | undefined) {
     if (ms <= 0) return Promise.resolve(undefined)
+    if (ms === Number.POSITIVE_INFINITY) return flight.wait(signal)
     return new Promise<Cached<unknown> | undefined>((resolve, reject) => {
       const cancelAlarm = alarm(this.#clock, ms, () => resolve(undefined))
       flight.wait(signal).then(resolve, reject).finally(cancelAlarm)

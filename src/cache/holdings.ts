@@ -1,5 +1,5 @@
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
-import { userPrefix } from './cache-key.ts'
+import { idsOf } from './cache-key.ts'
 import type { Cached } from './cached.ts'
 import { type Entry, NO_LIFE } from './entry.ts'
 import type { Failures } from './failures.ts'
@@ -66,10 +66,10 @@ export class Holdings {
   }
 
   forgetUser(user: string, before: Moment): void {
-    const prefix = userPrefix(user)
+    const isTheirs = idsOf(user)
     for (const flights of [this.loads, this.looks])
-      for (const id of [...flights.keys()]) if (id.startsWith(prefix)) this.detach(id)
-    this.failures.forgetAll(prefix)
+      for (const id of [...flights.keys()]) if (isTheirs(id)) this.detach(id)
+    this.failures.forgetAll(isTheirs)
     for (const id of this.memory.idsOf(user)) this.forget(id, before)
   }
 

@@ -160,6 +160,7 @@ export class Loads {
     if (!isCurrent || this.#closed) return 0
     if (!question.masks(error)) {
       failures.forget(question.id)
+      if (!question.purges(error)) return 0
       memory.delete(question.id)
       if (shared) this.#remember(shared.invalidate(question.sharedKey))
       return 0

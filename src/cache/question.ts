@@ -1,8 +1,8 @@
 import { codeOf } from '../errors/code-of.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
-import { type CacheKey, keyLabel, keyName } from './cache-key.ts'
-import type { CacheOptions, Codec } from './cache-options.ts'
+import { type CacheKey, keyLabel, keyName, userOf } from './cache-key.ts'
+import type { Codec, OwnCacheOptions } from './cache-options.ts'
 import { isTrouble } from './failures.ts'
 import { plainJsonBytes } from './plain-json.ts'
 import type { SharedKey } from './shared-tier.ts'
@@ -22,14 +22,14 @@ export class Question<T> {
   readonly key: CacheKey
   /** The one string under which the key is kept. */
   readonly id: string
-  readonly options: CacheOptions<T>
+  readonly options: OwnCacheOptions<T>
   readonly freshMs: Milliseconds
   readonly staleMs: Milliseconds
   /** How long the value is kept, for callers who accept older ones than this one does. */
   readonly keepMs: Milliseconds
   readonly patienceMs: Milliseconds
 
-  constructor(key: CacheKey, id: string, options: CacheOptions<T>, times: CacheTimes) {
+  constructor(key: CacheKey, id: string, options: OwnCacheOptions<T>, times: CacheTimes) {
     this.key = key
     this.id = id
     this.options = options
@@ -46,7 +46,7 @@ export class Question<T> {
 
   /** Whose it is, where it belongs to a user. */
   get user(): string | undefined {
-    return typeof this.key === 'string' ? undefined : this.key.user
+    return userOf(this.key)
   }
 
   get sharedKey(): SharedKey {
@@ -62,6 +62,11 @@ export class Question<T> {
   masks(error: unknown): boolean {
     // It was trouble where it failed: what is not is never told to the others.
     return codeOf(error) === 'LOAD_FAILED_ELSEWHERE' || (this.options.shouldMask ?? isTrouble)(error)
+  }
+
+  /** Whether an error that no stale value may hide says that what is held is no longer true. */
+  purges(error: unknown): boolean {
+    return this.options.purges?.(error) ?? true
   }
 
   /** The value as text and its size; refuses what cannot be kept, with VALUE_UNDEFINED or VALUE_NOT_JSON. */
@@ -99,7 +104,7 @@ export function encode<T>(value: T, codec: Codec<T> | undefined): Encoded {
 export function sharedKey(key: CacheKey, id: string, codec?: { readonly version: string }): SharedKey {
   return {
     id,
-    user: typeof key === 'string' ? undefined : key.user,
+    user: userOf(key),
     label: keyLabel(key),
     version: codec?.version ?? 'json',
   }

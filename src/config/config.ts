@@ -36,6 +36,8 @@ export interface Config {
   readonly publicUrl: string | undefined
   readonly session: SessionResolver | undefined
   readonly login: LoginOptions
+  readonly refusal: HoldfastOptions['refusal']
+  readonly waitUntil: HoldfastOptions['waitUntil']
   readonly logger: Logger | undefined
   readonly clock: Clock
   readonly random: () => number
@@ -84,6 +86,8 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     publicUrl: publicUrl === undefined ? undefined : httpUrl('publicUrl', publicUrl).href.replace(/\/$/, ''),
     session: options.session,
     login: options.login ?? {},
+    refusal: options.refusal,
+    waitUntil: options.waitUntil,
     logger: options.logger,
     clock: options.clock ?? systemClock,
     random: options.random ?? Math.random,

@@ -1,5 +1,5 @@
 import type { Logger } from '../events/events.ts'
-import type { SessionResolver } from '../sessions/session.ts'
+import type { AuthRequest, SessionResolver } from '../sessions/session.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { aFunction, anObject, anObjectWith, checkedLater, oneOf } from './accepted.ts'
 import { LOGIN_OPTION, type LoginOptions } from './login.ts'
@@ -59,6 +59,25 @@ export interface HoldfastOptions {
   session?: SessionResolver
   /** Sign-in with Discord (`holdfast.login`). Needs `publicUrl`, `discord.clientId` and `discord.clientSecret`. */
   login?: LoginOptions
+  /**
+   * A refusal of `requireAuth` in the app's own words, page or language, or as a redirect to its sign-in (303);
+   * undefined keeps ours. Status, Retry-After and `no-store` stay. What it throws keeps ours too.
+   */
+  refusal?: (
+    refused: {
+      readonly status: 401 | 403 | 429 | 503
+      readonly code: string
+      /** Why: one of the list in docs/reference/events.md. */
+      readonly reason: string
+      readonly retryAfterSeconds?: number
+    },
+    request: AuthRequest,
+  ) => { body: string; contentType: string } | { redirect: string } | undefined
+  /**
+   * Where the platform ends a process after its response (serverless): is handed each piece of work that goes on in the
+   * background, as a promise that never rejects.
+   */
+  waitUntil?: (work: Promise<unknown>) => void
   /** Where users reach this app, for example `https://dash.example`. Also tells Discord whom to write to. */
   publicUrl?: string
   logger?: Logger
@@ -129,6 +148,8 @@ export const HOLDFAST_OPTIONS = optionsOf('createHoldfast', {
     preset: "the login's sessions, else bearer tokens",
   },
   login: LOGIN_OPTION,
+  refusal: { means: 'refusals in words of your own, or as a redirect', accepts: aFunction(), preset: 'ours' },
+  waitUntil: { means: 'is handed work that goes on in the background', accepts: aFunction() },
   publicUrl: textOption('publicUrl', 'where users reach this app; also tells Discord whom to write to'),
   logger: LOGGER_OPTION,
   clock: CLOCK_OPTION,

@@ -1,5 +1,6 @@
+import type { Auth } from '../auth/auth.ts'
 import { AuthError } from '../auth/auth-error.ts'
-import type { Auth, RequireAuthOptions } from '../auth/require-auth.ts'
+import type { RequireAuthOptions } from '../auth/require-auth-options.ts'
 import type { GuardDecision, PassDecision } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'

@@ -1,5 +1,5 @@
 import type { BreakerState } from '../concurrency/breaker.ts'
-import type { RateLimitScope } from '../errors/errors.ts'
+import { ConfigError, type RateLimitScope } from '../errors/errors.ts'
 import type { RequestClass } from '../http/request-class.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 
@@ -60,6 +60,8 @@ export type HoldfastHappening =
   | { readonly type: 'login.refused'; readonly reason: string }
   /** A user's tokens were refreshed, could not be (`code` says why; nobody is signed out), or were found to have ended. */
   | { readonly type: 'login.refresh'; readonly outcome: 'refreshed' | 'failed' | 'ended'; readonly code?: string }
+  /** `requireAuth` turned a request away; `reason` is one of the list below. */
+  | { readonly type: 'auth.refused'; readonly status: 401 | 403 | 429 | 503; readonly reason: string }
   /** A breaker changed its state. */
   | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
 
@@ -71,41 +73,67 @@ export interface Logger {
   error(fields: object, message: string): void
 }
 
+/** What is told in log lines, and how often: `log.ts`. */
+export interface EventLog {
+  hear(happening: HoldfastHappening): void
+  /** Something is wrong with the app: where, and what was thrown. */
+  unexpected(where: string, thrown: unknown): void
+}
+
 /**
- * Hands events to whoever listens. With nobody listening an event costs one comparison: emitters ask `active` first.
- * A listener that throws is reported to the logger and changes nothing for anybody else.
+ * Hands events to whoever listens, and to the log. With nobody listening an event that is not logged costs one
+ * comparison: emitters on hot paths ask `active` first. A listener that throws or rejects is reported to the log and
+ * changes nothing for anybody else.
  */
 export class Events {
   readonly #clock: Clock
-  readonly #logger: Logger | undefined
-  readonly #listeners = new Set<(event: HoldfastEvent) => void>()
+  readonly #log: EventLog | undefined
+  /** Replaced, never changed: whoever is being told hears all of it. */
+  #listeners: ReadonlyArray<(event: HoldfastEvent) => void> = []
   active = false
 
-  constructor(clock: Clock, logger?: Logger) {
+  constructor(clock: Clock, log?: EventLog) {
     this.#clock = clock
-    this.#logger = logger
+    this.#log = log
   }
 
   on(listener: (event: HoldfastEvent) => void): () => void {
+    if (typeof listener !== 'function') throw new ConfigError('listener', 'on: takes a function')
     // Wrapped, so that the same function can listen twice and leave once.
     const entry = (event: HoldfastEvent) => listener(event)
-    this.#listeners.add(entry)
+    this.#listeners = [...this.#listeners, entry]
     this.active = true
     return () => {
-      this.#listeners.delete(entry)
-      this.active = this.#listeners.size > 0
+      this.#listeners = this.#listeners.filter((other) => other !== entry)
+      this.active = this.#listeners.length > 0
     }
   }
 
   emit(happening: HoldfastHappening): void {
+    if (this.#log !== undefined) this.#log.hear(happening)
     if (!this.active) return
-    const event: HoldfastEvent = { at: this.#clock.now(), ...happening }
+    const event = Object.assign(happening, { at: this.#clock.now() })
     for (const listener of this.#listeners) {
       try {
-        listener(event)
+        // Of a function that is async, whatever its type says.
+        const outcome: unknown = listener(event)
+        if (outcome !== undefined && isThenable(outcome)) outcome.then(undefined, (error) => this.#failed(event, error))
       } catch (error) {
-        this.#logger?.error({ error, type: event.type }, 'an event listener threw; fix the listener')
+        this.#failed(event, error)
       }
     }
   }
+
+  /** Tells the log that something is wrong with the app. */
+  unexpected(where: string, thrown: unknown): void {
+    this.#log?.unexpected(where, thrown)
+  }
+
+  #failed(event: HoldfastEvent, error: unknown): void {
+    this.#log?.unexpected(`a listener to ${event.type} threw; fix the listener`, error)
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }

@@ -1,5 +1,5 @@
 import type { RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
-import { HoldfastError } from '../errors/errors.ts'
+import { DiscordAPIError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { MembershipOptions } from './membership-result.ts'
 import { type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
@@ -38,6 +38,7 @@ export class GuildRequest {
   readonly keepMs: Milliseconds
   readonly #source: GuildSource
   readonly #user: GuildUser
+  declare readonly refresh?: true
   declare readonly patienceMs?: Milliseconds
   declare readonly signal?: AbortSignal
 
@@ -45,10 +46,8 @@ export class GuildRequest {
     source: GuildSource,
     times: { readonly freshMs: Milliseconds; readonly staleMs: Milliseconds },
     user: GuildUser,
-    { live, maxAgeMs = Number.POSITIVE_INFINITY, patienceMs, signal }: MembershipOptions,
+    { live, maxAgeMs = Number.POSITIVE_INFINITY, refresh, patienceMs, signal }: MembershipOptions,
   ) {
-    if (typeof maxAgeMs !== 'number' || !(maxAgeMs >= 0))
-      throw new HoldfastError('INVALID_OPTION', 'memberships: option maxAgeMs must be milliseconds, not negative')
     this.#source = source
     this.#user = user
     const oldestMs = live ? Math.min(LIVE_MS, maxAgeMs) : maxAgeMs
@@ -56,6 +55,11 @@ export class GuildRequest {
     this.staleMs = Math.min(times.staleMs, oldestMs)
     // That this caller wants to know more recently is no reason to take the list from the others.
     this.keepMs = times.staleMs
+    if (refresh) {
+      this.refresh = true
+      this.freshMs = 0
+      this.patienceMs = Number.POSITIVE_INFINITY
+    }
     if (patienceMs !== undefined) this.patienceMs = patienceMs
     if (signal !== undefined) this.signal = signal
   }
@@ -64,6 +68,11 @@ export class GuildRequest {
     this.asked = true
     const { userId: principal, accessToken } = this.#user
     return membershipsFromDiscord(await this.#source.getUserGuildsAnew(accessToken, { principal, signal }))
+  }
+
+  /** A token that lacks a scope says nothing about the user's guilds: the list stays for their other sessions. */
+  purges(error: unknown): boolean {
+    return !(error instanceof DiscordAPIError && error.status === 403)
   }
 
   refusedForMs(): Milliseconds | undefined {

@@ -48,10 +48,12 @@ export function writeRefusal(
     readonly retryAfterSeconds?: number
     readonly now: Milliseconds
     readonly asPage: boolean
+    /** What users read, where the code's own words would not be true. */
+    readonly words?: { readonly title: string; readonly message: string }
   },
 ): Refusal {
   const status = REFUSAL_STATUS[code]
-  const message = REFUSAL_MESSAGES[code]
+  const { title, message } = details.words ?? { title: TITLES[code], message: REFUSAL_MESSAGES[code] }
   const seconds =
     details.retryAfterSeconds ??
     (details.retryAfterMs === undefined ? undefined : retryAfterSeconds(details.retryAfterMs))
@@ -64,7 +66,7 @@ export function writeRefusal(
   // RFC 9110, section 15.5.2: a 401 names the scheme that would be accepted.
   if (status === 401) headers.push(['www-authenticate', 'Bearer'])
   const body = details.asPage
-    ? page(TITLES[code], message, seconds, retryAt)
+    ? page(title, message, seconds, retryAt)
     : JSON.stringify({
         code,
         message,

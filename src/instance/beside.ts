@@ -1,6 +1,7 @@
 import { type RedisOptions, readRedis } from '../config/redis.ts'
 import { readSecrets, secretNeeded } from '../config/secrets.ts'
 import { Events, type Logger } from '../events/events.ts'
+import { Log } from '../events/log.ts'
 import { openRedisNames, type RedisRoom } from '../redis/redis.ts'
 import { KeyRing, Names } from '../secrets/key-ring.ts'
 import { type Clock, systemClock } from '../time/clock.ts'
@@ -37,7 +38,7 @@ export class Beside {
     this.logger = options.logger ?? this.parts?.logger
     const shared = this.parts?.secrets ?? []
     this.secrets = options.secret === undefined && shared.length > 0 ? shared : readSecrets(options.secret)
-    this.events = this.parts?.events ?? new Events(this.clock, this.logger)
+    this.events = this.parts?.events ?? new Events(this.clock, this.logger && new Log(this.logger, this.clock))
   }
 
   /**

@@ -1,13 +1,20 @@
+import type { Auth } from '../auth/auth.ts'
 import { AuthError } from '../auth/auth-error.ts'
-import { type BearerIdentity, bearerSession } from '../auth/bearer.ts'
-import { type Auth, createRequireAuth, type RequireAuth, type RequireAuthOptions } from '../auth/require-auth.ts'
-import type { LoadContext } from '../cache/cache-options.ts'
+import { bearerSession } from '../auth/bearer.ts'
+import type { OwnSessionResolver } from '../auth/find-session.ts'
+import { meaningOf } from '../auth/refusal-reasons.ts'
+import { createRequireAuth, type RequireAuth } from '../auth/require-auth.ts'
+import type { AuthFor, Consistent, RequireAuthOptions } from '../auth/require-auth-options.ts'
+import { principalOfToken, TokenIdentities, type TokenIdentity } from '../auth/token-identities.ts'
+import { OwnKey } from '../cache/cache-key.ts'
+import type { LoadContext, OwnCacheOptions } from '../cache/cache-options.ts'
 import { GracefulCache } from '../cache/graceful-cache.ts'
 import { readConfig } from '../config/config.ts'
 import type { HoldfastOptions } from '../config/holdfast-options.ts'
 import { DiscordClient } from '../discord/discord-fetch.ts'
 import { userAgent } from '../discord/user-agent.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
+import { Log } from '../events/log.ts'
 import { traced } from '../events/trace.ts'
 import { type AskAsBot, liveMember } from '../guilds/live-member.ts'
 import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
@@ -43,9 +50,9 @@ export interface Holdfast {
   memberships(user: { userId: string; accessToken: string }, options?: MembershipOptions): Promise<MembershipResult>
   readonly requireAuth: RequireAuth
   /** Wraps a route handler: it is called with the `Auth` of the request, or not at all. Refusals are answered; other errors are thrown. */
-  withAuth<R extends Request, Rest extends unknown[]>(
-    handler: (request: R, auth: Auth, ...rest: Rest) => Response | Promise<Response>,
-    options?: RequireAuthOptions,
+  withAuth<R extends Request, Rest extends unknown[], Options extends RequireAuthOptions>(
+    handler: (request: R, auth: AuthFor<Options>, ...rest: Rest) => Response | Promise<Response>,
+    options?: Consistent<Options>,
   ): (request: R, ...rest: Rest) => Promise<Response>
   /** Sign-in with Discord. Its code is loaded at the first call. */
   readonly login: DiscordLogin
@@ -87,6 +94,8 @@ export interface HoldfastStats {
 }
 
 const IDENTITY_PATH = '/oauth2/@me'
+/** Whose a token is never changes. */
+const KEPT_LONGEST = { freshMs: 30 * 24 * 60 * 60 * 1000, staleMs: 30 * 24 * 60 * 60 * 1000 }
 const CLOSE_DEADLINE_MS: Milliseconds = 5_000
 const READY_DEADLINE_MS: Milliseconds = 1_000
 
@@ -97,7 +106,7 @@ const READY_DEADLINE_MS: Milliseconds = 1_000
 export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const config = readConfig(options)
   const { clock } = config
-  const events = new Events(clock, config.logger)
+  const events = new Events(clock, config.logger && new Log(config.logger, clock))
   const redis = config.redis && openRedis({ ...config, config: config.redis, events })
   const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl), fleet: redis?.fleet })
   const cache = new GracefulCache({ ...config, events, shared: redis?.entries })
@@ -112,35 +121,64 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     store: () => openSignInStore({ ...config, redis, openDatabase: database?.open }),
   })
 
-  const guilds = new UserGuilds({ cache, source: withoutOverdueTokens(discord, login), times: config })
-  const traceContext = () => ({ instance: events, attributes: {} })
-  const memberships: Holdfast['memberships'] = (user, asked) =>
-    traced('memberships', traceContext, () => guilds.of(user, asked))
-
-  const identify = bearerSession({
-    clientId: config.clientId,
-    lookUp: (accessToken, name) => discord.fetch(IDENTITY_PATH, accessToken, { principal: name }),
-    remember: async (name, load) => {
-      const refusedForMs = () => discord.refusedForMs(IDENTITY_PATH, name)
-      return (await cache.get<BearerIdentity>(name, { load, refusedForMs })).value
-    },
-    now: () => clock.now(),
+  const guilds = new UserGuilds({
+    cache: { get: (userId, request) => cache.get(new OwnKey('guilds', userId), request) },
+    source: withoutOverdueTokens(discord, login),
+    times: config,
+    clock,
   })
+  const traceContext = () => ({ instance: events, attributes: {} })
+
+  const identities = new TokenIdentities(
+    {
+      owner: async (token, load) => {
+        const options: OwnCacheOptions<string> = { load, refusedForMs: refusedIdentity(token), ...KEPT_LONGEST }
+        return (await cache.get(new OwnKey('token-owner', '', token), options)).value
+      },
+      identity: async (owner, token, maxAgeMs, load) => {
+        const options: OwnCacheOptions<TokenIdentity> = {
+          load,
+          refusedForMs: refusedIdentity(token),
+          freshMs: Math.min(config.freshMs, maxAgeMs),
+          staleMs: Math.min(config.staleMs, maxAgeMs),
+          keepMs: config.staleMs,
+        }
+        return (await cache.get(new OwnKey('token', owner, token), options)).value
+      },
+    },
+    (accessToken, principal) => discord.fetch(IDENTITY_PATH, accessToken, { principal }),
+  )
+  const refusedIdentity = (token: string) => () => discord.refusedForMs(IDENTITY_PATH, principalOfToken(token))
 
   const { botToken } = config
   /** With limits of its own. */
   const askAsBot: AskAsBot = (path) =>
     discord.fetch(path, botToken!, { tokenType: 'Bot', principal: `bot:${config.clientId ?? ''}` })
 
+  const bearer = bearerSession({
+    clientId: config.clientId,
+    identify: (accessToken, maxAgeMs) => identities.of(accessToken, maxAgeMs),
+    now: () => clock.now(),
+  })
+  const ownSession: OwnSessionResolver = async (request, context) =>
+    (await login.resolve(request, context)) ?? bearer(request, context)
+
   const decide = createRequireAuth({
-    session:
-      config.session ?? (async (request: AuthRequest) => (await login.resolve(request, {})) ?? identify(request)),
-    memberships,
+    session: config.session ?? ownSession,
+    memberships: (user, asked) => traced('memberships', traceContext, () => guilds.of(user, asked)),
     confirmLive: botToken === undefined ? undefined : (userId, guildId) => liveMember(askAsBot, userId, guildId),
     isDeadToken: (accessToken) => discord.isDeadToken(accessToken),
+    confirmToken: async ({ accessToken }, maxAgeMs) => {
+      await identities.of(accessToken, maxAgeMs)
+    },
+    refused: (status, reason, cause) => {
+      events.emit({ type: 'auth.refused', status, reason })
+      if (meaningOf(reason).unexpected) events.unexpected(`requireAuth refused: ${meaningOf(reason).means}`, cause)
+    },
+    write: config.refusal,
     patienceMs: config.patienceMs,
-    now: () => clock.now(),
-    monotonic: turnTime(clock),
+    clock,
+    turnTime: turnTime(clock),
   })
 
   const requireAuth: typeof decide = (request, options, rest) =>
@@ -166,7 +204,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     cacheUserScopedGraceful: async (userId, key, freshMs, staleMs, fetchFn) =>
       (await cache.get({ user: userId, key }, { load: fetchFn, freshMs, staleMs })).value,
     cache,
-    memberships,
+    memberships: (user, asked) => traced('memberships', traceContext, () => guilds.checkedOf(user, asked)),
     login,
     requireAuth: ((request: AuthRequest, options?: RequireAuthOptions) => requireAuth(request, options)) as RequireAuth,
     withAuth:
@@ -179,7 +217,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
           if (error instanceof AuthError) return error.toResponse(request)
           throw error
         }
-        return handler(request, auth, ...rest)
+        return handler(request, auth as never, ...rest)
       },
     ready: async ({ deadlineMs = READY_DEADLINE_MS } = {}) => redis?.connection.ready(deadlineMs),
     on: (listener) => events.on(listener),

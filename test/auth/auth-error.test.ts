@@ -59,12 +59,12 @@ describe('an AuthError', () => {
     expect((await response.json()).retryAfterSeconds).toBe(Number(seconds))
   })
 
-  test('says the two messages that users read', async () => {
+  test('tells users the truth: it is Discord that throttles or does not answer, not they, and not our server', async () => {
     expect((await error('RATE_LIMITED', 1).toResponse().json()).message).toBe(
-      "You've reached a rate limit. Please wait a few minutes and try again.",
+      'Discord limits how often it can be asked at the moment. Please try again in a little while.',
     )
     expect((await error('SERVICE_UNAVAILABLE', 1).toResponse().json()).message).toBe(
-      'The server is temporarily under heavy load. Please wait a few minutes and try again.',
+      'Discord is not answering at the moment. Please try again in a little while.',
     )
   })
 

@@ -83,6 +83,7 @@ export const request = (cookie = 'ann', init: RequestInit = {}) =>
 
 export const SESSIONS: Record<string, Session> = {
   ann: { userId: '1001', accessToken: 'secret-token-of-ann' },
+  'other-ann': { userId: '1001', accessToken: 'second-token-of-ann' },
   bob: { userId: '1002', accessToken: 'secret-token-of-bob' },
 }
 

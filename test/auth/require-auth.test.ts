@@ -58,12 +58,15 @@ describe('who is it?', () => {
     expect(calls).toHaveLength(1)
   })
 
-  test('a server component passes its headers alone, and is a GET', async () => {
+  test('a server component passes its headers and that it looks', async () => {
     const { holdfast, clock } = annInGuild1()
     const headers = new Headers({ cookie: 'ann' })
-    await holdfast.requireAuth({ headers })
+    await holdfast.requireAuth({ headers, method: 'GET' })
     await clock.advance(30 * MINUTE)
-    expect(await holdfast.requireAuth({ headers })).toMatchObject({ user: { id: '1001' }, source: 'memory' })
+    expect(await holdfast.requireAuth({ headers, method: 'GET' })).toMatchObject({
+      user: { id: '1001' },
+      source: 'memory',
+    })
   })
 
   test.each<[string, unknown]>([
@@ -125,7 +128,7 @@ describe('a dead token', () => {
     answers[GUILDS] = refused401
     await clock.advance(HOUR)
     expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ code: 'UNAUTHENTICATED', status: 401 })
-    expect(holdfast.cache.peek({ user: '1001', key: 'guilds' })).toBeUndefined()
+    expect(holdfast.stats().cache.entries).toBe(0)
     const sent = calls.length
     expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ status: 401 })
     expect(await refusal(holdfast.requireAuth(request(), { guilds: false }))).toMatchObject({ status: 401 })
@@ -137,7 +140,7 @@ describe('a dead token', () => {
     await holdfast.requireAuth(request())
     answers['/users/@me'] = refused401
     await refusal(holdfast.getCurrentUser('secret-token-of-ann'))
-    expect(holdfast.cache.peek({ user: '1001', key: 'guilds' })).toMatchObject({ state: 'fresh' })
+    expect(holdfast.stats().cache.entries).toBe(1)
     expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ status: 401 })
   })
 
@@ -147,7 +150,7 @@ describe('a dead token', () => {
     answers[GUILDS] = refused401
     await clock.advance(50 * MINUTE)
     expect(await holdfast.requireAuth(request())).toMatchObject({ stale: false })
-    await vi.waitFor(() => expect(holdfast.cache.peek({ user: '1001', key: 'guilds' })).toBeUndefined())
+    await vi.waitFor(() => expect(holdfast.stats().cache.entries).toBe(0))
     expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ status: 401 })
   })
 
@@ -202,8 +205,19 @@ describe('in which guild?', () => {
     expect(await refusal(holdfast.requireAuth(request(), { guild: find }))).toMatchObject({ status: 403 })
   })
 
-  test.each([undefined, null, '', 1, ['1'], '__proto__', 'constructor', 'has'])(
-    '{ guild: %j } is a guild that nobody is in, not a route without one',
+  test.each([undefined, null, '', 1, ['1'], {}, true])(
+    '{ guild: %j } is a ConfigError, not a route without a guild',
+    async (value) => {
+      const { holdfast, calls } = annInGuild1()
+      const error = await refusal(holdfast.requireAuth(request(), { guild: value as never }))
+      expect(error).toBeInstanceOf(ConfigError)
+      expect(error).toMatchObject({ option: 'guild' })
+      expect(calls).toEqual([])
+    },
+  )
+
+  test.each(['__proto__', 'constructor', 'has', '1 ', '01', '1\n'])(
+    '{ guild: %j } is a guild that nobody is in',
     async (value) => {
       const { holdfast } = annInGuild1()
       expect(await refusal(holdfast.requireAuth(request(), { guild: value as never }))).toMatchObject({ status: 403 })
@@ -269,7 +283,7 @@ describe('with which permissions?', () => {
   test('permissions without a guild are a ConfigError, before anybody is asked', async () => {
     const { holdfast, calls } = annInGuild1()
     for (const needed of ['ManageGuild', [], ['ManageGuild']] as const) {
-      const error = await refusal(holdfast.requireAuth(request('stranger'), { permissions: needed as never }))
+      const error = await refusal(holdfast.requireAuth(request('stranger'), { permissions: needed } as never))
       expect(error).toBeInstanceOf(ConfigError)
       expect(error).toMatchObject({ code: 'CONFIG_INVALID', option: 'permissions' })
     }
@@ -296,7 +310,7 @@ describe('scopes', () => {
     const { holdfast, calls, events } = setUp(withScopes(['identify', 'guilds.join', 'guilds.members.read']))
     await holdfast.cache.set({ user: '1001', key: 'guilds' }, 'a list', { codec: TEXT })
     expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ code: 'FORBIDDEN', status: 403 })
-    expect(events).toEqual([])
+    expect(events).toMatchObject([{ type: 'auth.refused', status: 403, reason: 'scope-missing' }])
     expect(calls).toEqual([])
   })
 
@@ -364,14 +378,17 @@ describe('when Discord has trouble', () => {
     await closed
   })
 
-  test('a 403 in Discord’s own JSON is an answer: 403, and the list is purged', async () => {
+  test('a 403 in Discord’s own JSON is an answer: 403, and nobody else’s: the list stays for the user’s other sessions', async () => {
     const { holdfast, answers, clock } = annInGuild1()
     await holdfast.requireAuth(request())
     answers[GUILDS] = refused403
     await clock.advance(2 * HOUR)
-    expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ code: 'FORBIDDEN', status: 403 })
+    const refused = { code: 'FORBIDDEN', status: 403, reason: 'scope-missing' }
+    expect(await refusal(holdfast.requireAuth(request()))).toMatchObject(refused)
     answers[GUILDS] = down
-    expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ status: 503 })
+    // Remembered, and not sent again.
+    expect(await refusal(holdfast.requireAuth(request()))).toMatchObject(refused)
+    expect(await holdfast.requireAuth(request('other-ann'))).toMatchObject({ stale: true, source: 'memory' })
   })
 
   test('a 429 with nothing held is RATE_LIMITED with the wait that is left', async () => {
@@ -612,9 +629,9 @@ describe('withAuth', () => {
       throw error
     }
     const handler = () => new Response()
-    expect(await refusal(holdfast.withAuth(handler, { permissions: 'ManageGuild' })(request()))).toBeInstanceOf(
-      ConfigError,
-    )
+    expect(
+      await refusal(holdfast.withAuth(handler, { permissions: 'ManageGuild' } as never)(request())),
+    ).toBeInstanceOf(ConfigError)
     expect(await refusal(holdfast.withAuth(handler, { guild: fails })(request()))).toBe(error)
     expect(await refusal(holdfast.withAuth(fails)(request()))).toBe(error)
     expect(await refusal(holdfast.withAuth(() => Promise.reject(error))(request()))).toBe(error)

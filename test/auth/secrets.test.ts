@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import nock from 'nock'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { RequireAuthOptions } from '../../src/auth/require-auth-options.ts'
 import {
   blocked403,
   down,
@@ -55,7 +56,9 @@ test.each(Object.entries(ANSWERS))(
     await clock.advance(25 * 3_600_000)
     const outcomes: unknown[] = []
     for (const options of [{}, { guild: '1', live: true }, { permissions: 'Nonsense' as never, guild: '1' }]) {
-      const outcome = await holdfast.requireAuth(request(), options).catch((error: unknown) => error)
+      const outcome = await holdfast
+        .requireAuth(request(), options as RequireAuthOptions)
+        .catch((error: unknown) => error)
       outcomes.push(outcome)
       if (outcome instanceof Error && 'toResponse' in outcome)
         outcomes.push(await (outcome as unknown as { toResponse(): Response }).toResponse().text())

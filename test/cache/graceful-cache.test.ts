@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
+import { OwnKey } from '../../src/cache/cache-key.ts'
 import type { LoadContext } from '../../src/cache/cache-options.ts'
 import { GracefulCache, type GracefulCacheOptions } from '../../src/cache/graceful-cache.ts'
 import type { SharedTier } from '../../src/cache/shared-tier.ts'
@@ -304,7 +305,10 @@ describe('a stale value', () => {
   test('is given at once, with when to try again, where the load is known to be refused', async () => {
     const { cache, clock } = await held()
     const load = vi.fn(async () => 'new')
-    expect(await cache.get('k', { load, refusedForMs: () => 7_000 })).toMatchObject({
+    const own = new OwnKey('k', '')
+    await cache.get(own, { load: async () => 'old' })
+    await clock.advance(FRESH)
+    expect(await cache.get(own, { load, refusedForMs: () => 7_000 })).toMatchObject({
       value: 'old',
       state: 'stale',
       reason: 'throttled',
@@ -312,7 +316,7 @@ describe('a stale value', () => {
     })
     expect(load).not.toHaveBeenCalled()
     expect(clock.sleepers).toBe(0)
-    expect(await cache.get('k', { load, refusedForMs: () => undefined })).toMatchObject({ value: 'new' })
+    expect(await cache.get(own, { load, refusedForMs: () => undefined })).toMatchObject({ value: 'new' })
   })
 
   test('expires at its stale time, counted from the fetch, however often its refresh has failed', async () => {

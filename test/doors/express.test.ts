@@ -206,7 +206,7 @@ describe('requireAuth()', () => {
     )
     const url = await serve(app)
     const headers = { authorization: `Bearer ${user!.accessToken}` }
-    expect(await (await fetch(`${url}/me`, { headers })).json()).toEqual({ user: { id: user!.id } })
+    expect(await (await fetch(`${url}/me`, { headers })).json()).toMatchObject({ user: { id: user!.id } })
     const guildId = user!.guilds[0]!.id
     expect(await (await fetch(`${url}/guilds/${guildId}`, { headers })).json()).toBe(guildId)
     expect((await fetch(`${url}/guilds/1`, { headers })).status).toBe(403)

@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest'
 import { Events, type HoldfastEvent } from '../../src/events/events.ts'
+import { Log } from '../../src/events/log.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 const happening = { type: 'breaker', name: 'discord', state: 'open' } as const
@@ -52,9 +53,10 @@ test('one function that listens twice hears twice, and leaves one at a time', ()
 })
 
 test('a listener that throws is told to the logger, and the others hear all the same', () => {
+  const clock = createVirtualClock()
   const logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
-  const events = new Events(createVirtualClock(), logger)
-  const error = new Error('listener')
+  const events = new Events(clock, new Log(logger, clock))
+  const error = new Error('of the listener')
   const other = vi.fn()
   events.on(() => {
     throw error
@@ -62,7 +64,10 @@ test('a listener that throws is told to the logger, and the others hear all the 
   events.on(other)
   events.emit(happening)
   expect(other).toHaveBeenCalledTimes(1)
-  expect(logger.error).toHaveBeenCalledExactlyOnceWith({ error, type: 'breaker' }, expect.stringContaining('listener'))
+  expect(logger.error).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ error: 'Error', message: 'of the listener', count: 1 }),
+    expect.stringContaining('a listener to breaker threw'),
+  )
 })
 
 test('a listener that throws where there is no logger changes nothing', () => {

@@ -184,7 +184,7 @@ describe('nobody gets in by failing', () => {
           { guild: stranger, live: true },
           { guild: stranger, maxAgeMs: 0 },
           { guild: () => undefined },
-          { guild: '' },
+          { guild: () => '' },
         ] as const
         const tried = required.flatMap((one) =>
           ['GET', 'POST'].map((method) => outcome(held.asked(ann!.accessToken, one, method))),

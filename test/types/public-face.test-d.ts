@@ -4,6 +4,7 @@ import type { APIUser, RESTAPIPartialCurrentUserGuild } from 'discord-api-types/
 import {
   type Auth,
   AuthError,
+  type AuthRequest,
   type BatchResult,
   batch,
   type Cached,
@@ -33,6 +34,7 @@ import {
   type HoldfastEvent,
   type HoldfastOptions,
   type RequestClass,
+  type RequireAuthOptions,
   requireAuth,
   type Session,
   type SessionResolver,
@@ -94,9 +96,15 @@ export async function cache() {
 
 export async function auth() {
   const full = await requireAuth(request, { guild: '1', permissions: 'ManageGuild' })
-  expectTypeOf(full).toEqualTypeOf<Auth>()
+  expectTypeOf(full).toEqualTypeOf<Auth & { readonly guild: GuildMembership }>()
+  expectTypeOf(await requireAuth(request)).toEqualTypeOf<Auth>()
+  const options: RequireAuthOptions = { guild: '1', permissions: 'ManageGuild' }
+  expectTypeOf(await requireAuth(request, options)).toEqualTypeOf<Auth>()
+  // @ts-expect-error permissions are those in a guild
+  await requireAuth(request, { permissions: 'ManageGuild' })
   expectTypeOf(full.guilds).toEqualTypeOf<GuildMemberships>()
-  expectTypeOf(full.guild).toEqualTypeOf<GuildMembership | undefined>()
+  expectTypeOf(full.guild).toEqualTypeOf<GuildMembership>()
+  expectTypeOf(full.user.username).toEqualTypeOf<string | undefined>()
   expectTypeOf(full.guildsFetchedAt).toEqualTypeOf<Date>()
   await requireAuth({ headers: new Headers() }, { permissions: ['ManageGuild', 'BanMembers'] as const, guild: '1' })
   const user = await requireAuth(request, { guilds: false })
@@ -121,6 +129,11 @@ export async function auth() {
   )
   expectTypeOf(route).parameters.toEqualTypeOf<[Request, { params: Promise<{ id: string }> }]>()
   expectTypeOf(route).returns.toEqualTypeOf<Promise<Response>>()
+  withAuth((_request, { guild }) => Response.json(guild.name), { guild: '1' })
+  // @ts-expect-error with guilds: false only the user is there
+  withAuth((_request, { guilds }) => Response.json(guilds), { guilds: false })
+  // @ts-expect-error permissions are those in a guild
+  withAuth(() => new Response(), { permissions: 'ManageGuild' })
   // @ts-expect-error a handler answers with a Response
   withAuth(() => 'text')
 }
@@ -131,7 +144,7 @@ export function instances() {
   setDefaultHoldfast(undefined)
   const clock: Clock = { now: () => 0, monotonic: () => 0, sleep: async () => {} }
   const session: SessionResolver = (asked) => {
-    expectTypeOf(asked).toEqualTypeOf<Request>()
+    expectTypeOf(asked).toEqualTypeOf<AuthRequest>()
     return { userId: '1', accessToken: 't', scopes: ['guilds'] }
   }
   const options: HoldfastOptions = { clock, session, discord: { maxRetries: 1 }, cache: { freshMs: 1, staleMs: 2 } }
