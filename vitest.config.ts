@@ -21,6 +21,9 @@ export const alias = Object.entries(doors).flatMap(([door, target]) => {
 const servers = filesThatNeedServers(path('test')).map((file) => relative(root, file))
 const long = 'test/long/**/*.test.ts'
 
+/** What builds and starts what tests need; each installs it where it is missing. */
+const setups = ['build', 'global-redis', 'postgres', 'chromium'].map((name) => `test/support/${name}.ts`)
+
 const project = (name: string, test: object) => ({
   extends: true as const,
   resolve: { alias },
@@ -45,14 +48,14 @@ export default defineConfig({
       project('servers', {
         include: servers,
         exclude: [long],
-        globalSetup: ['test/support/build.ts', 'test/support/global-redis.ts', 'test/support/postgres.ts'],
+        globalSetup: setups,
       }),
       /** What takes long, or needs other people's builds and clients: `npm run test:long`. */
       project('long', {
         include: [long],
         testTimeout: 300_000,
         hookTimeout: 300_000,
-        globalSetup: ['test/support/build.ts', 'test/support/global-redis.ts', 'test/support/postgres.ts'],
+        globalSetup: setups,
       }),
     ],
   },

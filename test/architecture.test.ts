@@ -25,7 +25,7 @@ const ROOMS = ['guard', 'auth', 'sign-in', 'cache', 'ledger', 'quota', 'discord'
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(FOUNDATIONS.map((name) => [name, FOUNDATIONS])),
   ...Object.fromEntries(ROOMS.map((name) => [name, [...FOUNDATIONS, name]])),
-  // Runs in a browser.
+  // Runs in a browser, and must stay small: it brings its own clock, whose only kin is the page's.
   browser: ['browser'],
   redis: [...FOUNDATIONS, 'redis'],
   database: [...FOUNDATIONS, 'database'],
@@ -58,30 +58,35 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * What may be named by some files only. `cli` is a program of its own, in front of the doors: the clock and the
- * transport are not for it to import, so it waits and calls as any user's program does.
+ * transport are not for it to import, so it waits and calls as any user's program does. `browser` has a clock of its own:
+ * that of time/ is Node's.
  */
 const ONLY_IN: ReadonlyArray<{ what: string; pattern: RegExp; in: RegExp }> = [
   {
     what: 'reads the time',
     pattern: /\bDate\.now\b|\bnew Date(?!\s*\(\s*[^\s)])|(?<![.\w])(?<!new )Date\(/,
-    in: /^(time\/clock\.ts$|cli\/)/,
+    in: /^((time|browser)\/clock\.ts$|cli\/)/,
   },
-  { what: 'reads the time', pattern: /\bperformance\s*\.\s*now\b|\bhrtime\b/, in: /^(time\/clock\.ts$|cli\/)/ },
+  {
+    what: 'reads the time',
+    pattern: /\bperformance\s*\.\s*now\b|\bhrtime\b/,
+    in: /^((time|browser)\/clock\.ts$|cli\/)/,
+  },
   {
     what: 'sets a timer',
     pattern: /\bset(Timeout|Interval)\b|\bAbortSignal\.timeout\b/,
-    in: /^(time\/clock\.ts$|cli\/)/,
+    in: /^((time|browser)\/clock\.ts$|cli\/)/,
   },
   { what: 'sets a timer', pattern: /\bsetImmediate\b/, in: /^((time\/clock|simulator\/virtual-clock)\.ts$|cli\/)/ },
   {
     what: 'calls the network',
     pattern: /\bglobalThis\.(fetch|WebSocket|EventSource)\b|\bnew (WebSocket|EventSource|XMLHttpRequest)\b/,
-    in: /^(discord\/transport\.ts$|simulator\/|cli\/)/,
+    in: /^(discord\/transport\.ts$|browser\/api-client\.ts$|simulator\/|cli\/)/,
   },
   {
     what: 'calls the network',
     pattern: /(?<![.\w#])(?<!async |function )fetch\(|[=:(,?]\s*fetch\b(?!\s*[:(<])/,
-    in: /^(discord\/transport\.ts$|simulator\/|cli\/)/,
+    in: /^(discord\/transport\.ts$|browser\/api-client\.ts$|simulator\/|cli\/)/,
   },
 ]
 
@@ -96,7 +101,7 @@ const MODULES_ONLY_IN: ReadonlyArray<{ module: RegExp; in: RegExp }> = [
   { module: /^@keyv\/redis$|^@redis\/|^keyv$|^ioredis$/, in: /^redis\/link\.ts$/ },
   { module: /^prom-client$|^@opentelemetry\//, in: /^metrics\// },
   { module: /^(kysely|pg)(\/|$)|^(node:)?sqlite$/, in: /^database\// },
-  { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^(time\/clock\.ts$|cli\/)/ },
+  { module: /^(node:)?(timers|perf_hooks)(\/|$)/, in: /^((time|browser)\/clock\.ts$|cli\/)/ },
   { module: /^(node:.*|fs|path|crypto|http|net|os|url|util|events|stream)$/, in: /^(?!browser\/)/ },
   { module: /^holdfast(\/|$)/, in: /^cli\// },
 ]
@@ -307,6 +312,8 @@ describe('the check', () => {
       'cycle',
     ],
     ['a file that imports itself', { 'time/a.ts': "import './a.ts'" }, 'time/a.ts → time/a.ts'],
+    ['a timer in the browser outside its clock', { 'browser/b.ts': 'setTimeout(f, 1)' }, 'sets a timer'],
+    ['fetch in the browser outside its client', { 'browser/b.ts': 'globalThis.fetch(url)' }, 'calls the network'],
     ['node: in browser', { 'browser/b.ts': "import { x } from 'node:events'" }, 'may not import node:events'],
     ['Date.now', { 'cache/b.ts': 'const t = Date.now()' }, 'reads the time'],
     ['Date.now as a value', { 'cache/b.ts': 'const now = Date.now' }, 'reads the time'],
