@@ -47,8 +47,8 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
   redis: [
     'cache/shared-tier.ts',
     'discord/fleet.ts',
+    'guard/applied-limit.ts',
     'guard/counters.ts',
-    'guard/rules.ts',
     'quota/owner-pool.ts',
     'quota/pool-store.ts',
     'sign-in/sign-in-store.ts',

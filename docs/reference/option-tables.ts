@@ -3,6 +3,7 @@ import { GET_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
 import { HOLDFAST_OPTIONS } from '../../src/config/holdfast-options.ts'
 import type { OptionCheck } from '../../src/config/options.ts'
 import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
+import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
 
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
@@ -14,4 +15,5 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   SET_OPTIONS,
   BEGIN_OPTIONS,
   HANDLE_OPTIONS,
+  GUARD_OPTIONS,
 ]

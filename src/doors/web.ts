@@ -3,9 +3,10 @@ import type { GuardDecision, PassDecision, RefuseDecision } from '../guard/decis
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'
 import { defaultHoldfast } from '../instance/default-instance.ts'
-import { createGuard, type GuardOptions } from '../instance/guard.ts'
+import { createGuard } from '../instance/guard.ts'
+import type { GuardOptions } from '../instance/guard-options.ts'
 
-export interface WebGuardOptions extends GuardOptions {
+export interface WebGuardOptions extends Omit<GuardOptions, 'remoteAddress'> {
   /** A guard that is there already; of the other options only `remoteAddress` and `userId` are then read. */
   guard?: Guard
   /**

@@ -42,15 +42,21 @@ export type HoldfastHappening =
   | { readonly type: 'redis.failed'; readonly operation: string; readonly code: string }
   /** A quota gave calls to an owner, or had not enough left. `owner` is a name under the secret (HMAC), not the owner itself; `remaining` is what is left of the window, or of what this process leased of it. */
   | { readonly type: 'quota.taken' | 'quota.refused'; readonly owner: string; readonly remaining: number }
-  /** The guard turned a request away, for a spent limit or (`guard.shed`) under load. `path` is the pattern of the rule, or the path with `:id` for what could be one; `retryAfter` is in seconds; `ipBucket` is the address under a secret and the day. Handled: nothing is broken. */
+  /** The guard turned a request away, for a spent limit (429), a deny list (403) or (`guard.shed`, 503) under load; with `dryRun` it would have, and let it in. `path` is the pattern of the rule, or the path with `:id` for what could be one; `retryAfter` is in seconds; `ipBucket` is the address under a secret and the day. Handled: nothing is broken. */
   | {
       readonly type: 'guard.refused' | 'guard.shed'
+      readonly status: 403 | 429 | 503
+      readonly dryRun?: true
       readonly path: string
       readonly requestClass: RequestClass
       readonly retryAfter: number
       readonly ipBucket: string
       readonly handled: true
     }
+  /** The guard let a request in. `path` as in `guard.refused`. */
+  | { readonly type: 'guard.passed'; readonly path: string; readonly requestClass: RequestClass }
+  /** A table of the guard's callers in memory (`callers`: `user`, `session`, `key`, `ip`, `network`, `arrival`) is full of callers who have used much, so that newcomers share counters; or is so no longer. */
+  | { readonly type: 'guard.overflow'; readonly callers: string; readonly overflowing: boolean }
   /** A request's places in its limits were given back. */
   | { readonly type: 'guard.refunded'; readonly path: string; readonly limits: readonly string[] }
   /** Somebody signed in, or out: `everywhere` where all of a user's sessions ended. */

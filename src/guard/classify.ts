@@ -1,7 +1,9 @@
 import { wantsPage } from '../http/refusal.ts'
 import type { RequestClass } from '../http/request-class.ts'
 import type { GuardRequest } from './guard-request.ts'
+import { readingsOf } from './readings.ts'
 import { hasParameter, normalPath } from './request-path.ts'
+import { isUnder, prefixOf } from './routes.ts'
 
 export const API_PREFIXES: readonly string[] = ['/api']
 
@@ -22,16 +24,19 @@ export function classify(
   request: Pick<GuardRequest, 'method' | 'path' | 'header'>,
   options: { readonly apiPrefixes?: readonly string[] } = {},
 ): RequestClass {
-  return classOf(request, normalPath(request.path), options.apiPrefixes ?? API_PREFIXES)
+  const readings = readingsOf(request.path)
+  const prefixes = (options.apiPrefixes ?? API_PREFIXES).map(prefixOf)
+  const isApi = readings === 'any' || readings.some((reading) => isUnder(reading, prefixes))
+  return classOf(request, normalPath(request.path), isApi)
 }
 
-/** `classify` for a path that is in its normal form already. */
+/** `classify` for a path that is in its normal form already, and known to be an API path or none. */
 export function classOf(
   request: Pick<GuardRequest, 'method' | 'path' | 'header'>,
   path: string,
-  apiPrefixes: readonly string[],
+  isApi: boolean,
 ): RequestClass {
-  if (isUnder(path, apiPrefixes)) return 'api'
+  if (isApi) return 'api'
   if (isPrefetch(request)) return 'prefetch'
   if (isFlight(request)) return 'rsc'
   const destination = request.header('sec-fetch-dest')
@@ -39,17 +44,6 @@ export function classOf(
   if (request.method !== 'GET' && request.method !== 'HEAD') return 'other'
   if (destination !== null) return NAVIGATIONS.has(destination) ? 'document' : 'other'
   return wantsPage(request.method, (name) => request.header(name)) ? 'document' : 'other'
-}
-
-function isUnder(path: string, prefixes: readonly string[]): boolean {
-  // Express routes /API/chat to /api/chat: a prefix that minded case could be walked around.
-  const lower = path.toLowerCase()
-  for (const given of prefixes) {
-    const prefix = given.toLowerCase()
-    if (lower === prefix || prefix === '/' || lower.startsWith(prefix.endsWith('/') ? prefix : `${prefix}/`))
-      return true
-  }
-  return false
 }
 
 function isPrefetch(request: Pick<GuardRequest, 'header'>): boolean {

@@ -1,161 +1,148 @@
-import { ConfigError } from '../errors/errors.ts'
+import { bucketOf, type Groups, isInAny, networkOf, parseAddress } from './address.ts'
 import type { GuardRequest } from './guard-request.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
-/** An address as its eight groups of 16 bits; IPv4 in the mapped range (RFC 4291, section 2.5.5.2). */
-type Groups = readonly number[]
+/** What a request is counted under where nobody is known. */
+export interface ClientAddress {
+  /** An IPv4 address as it is, an IPv6 address by its first 64 bits. */
+  readonly bucket: string
+  /** The /56 and the /48 that an IPv6 address is in. */
+  readonly networks: readonly string[]
+  /** Undefined where there is no address. */
+  readonly groups: Groups | undefined
+}
 
-/** What all addresses count as that cannot be read: a Unix socket, a runtime that does not tell. */
+/** All addresses that cannot be read count as this: a Unix socket, a runtime that does not tell. */
 export const UNKNOWN_ADDRESS = 'unknown'
+const UNKNOWN: ClientAddress = { bucket: UNKNOWN_ADDRESS, networks: [], groups: undefined }
 
-const MAPPED = [0, 0, 0, 0, 0, 0xffff]
-/** How a network that speaks IPv6 only writes clients that speak IPv4 (RFC 6052); /64 would put all of them together. */
-const NAT64 = [0x64, 0xff9b, 0, 0, 0, 0]
-
-const DECIMAL = /^(?:0|[1-9]\d{0,2})$/
-const HEXADECIMAL = /^[0-9a-f]{1,4}$/i
-/** `1.2.3.4:80`, `[::1]:80`, `[::1]`. */
-const WITH_PORT = /^(?:\[([^\]]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+):\d{1,5})$/
+/** What a request said about the proxies in front, for whoever warns. */
+export type ProxySign =
+  /** Nobody is trusted, and a proxy's header arrived. */
+  | 'untrusted header'
+  /** Somebody is trusted, and the header came from somebody else. */
+  | 'other peer'
+  /** A trusted peer named nobody. */
+  | 'no header'
+  /** A trusted peer named somebody: as it should be. */
+  | 'named'
 
 /** A list longer than this was not written by our proxies. */
 const MOST_HOPS = 32
+const ADDRESSES_REMEMBERED = 1_000
+const LONGEST_REMEMBERED = 64
 
-/**
- * What requests from an address are counted under: an IPv4 address as it is, an IPv6 address by its first 64 bits, which
- * is the least that one customer is given. What is IPv4 is decided by range and not by notation: `::ffff:102:304`,
- * `::ffff:1.2.3.4` and `1.2.3.4` are one. Ports, brackets and zones are left out. Undefined for what is no address.
- */
-export function addressBucket(text: string): string | undefined {
-  const groups = parseAddress(text)
-  return groups && bucketOf(groups)
-}
+/** Finds the address that a request is counted under. */
+export class ClientAddresses {
+  readonly #proxies: TrustedProxies
+  /** Whether nobody said who stands in front, so that a framework's own answer counts. */
+  readonly #believesFramework: boolean
+  readonly #own: ((request: GuardRequest) => string | undefined) | undefined
+  readonly #onSign: (sign: ProxySign) => void
+  readonly #remembered = new Map<string, ClientAddress | undefined>()
 
-function bucketOf(groups: Groups): string {
-  if (startsWith(groups, MAPPED) || startsWith(groups, NAT64)) {
-    const [high, low] = [groups[6]!, groups[7]!]
-    return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`
+  constructor(options: {
+    readonly proxies: TrustedProxies
+    readonly believesFramework: boolean
+    /** Where the framework or platform knows better: its answer is taken as it is. */
+    readonly own?: ((request: GuardRequest) => string | undefined) | undefined
+    readonly onSign?: (sign: ProxySign) => void
+  }) {
+    this.#proxies = options.proxies
+    this.#believesFramework = options.believesFramework
+    this.#own = options.own
+    this.#onSign = options.onSign ?? (() => {})
   }
-  return `${groups.slice(0, 4).map(hexadecimal).join(':')}::/64`
-}
 
-function startsWith(groups: Groups, prefix: readonly number[]): boolean {
-  return prefix.every((group, index) => groups[index] === group)
-}
-
-const hexadecimal = (group: number) => group.toString(16)
-
-/** The address in any of its notations; undefined for everything else, names and octal parts included. */
-export function parseAddress(text: string): Groups | undefined {
-  let address = text.trim()
-  const withPort = WITH_PORT.exec(address)
-  if (withPort) address = withPort[1] ?? withPort[2]!
-  const zone = address.indexOf('%')
-  if (zone !== -1) {
-    if (!address.includes(':')) return undefined
-    address = address.slice(0, zone)
+  of(request: GuardRequest): ClientAddress {
+    const own = this.#own?.(request)
+    if (typeof own === 'string') return this.read(own) ?? UNKNOWN
+    if (this.#believesFramework && request.address !== undefined) {
+      const address = this.read(request.address)
+      if (address) return address
+    }
+    return this.#behindProxies(request)
   }
-  if (!address.includes(':')) {
-    const pair = parseIPv4(address)
-    return pair && [...MAPPED, ...pair]
+
+  /** The address in any of its notations; undefined for what is none. */
+  read(text: string): ClientAddress | undefined {
+    if (this.#remembered.has(text)) return this.#remembered.get(text)
+    const groups = parseAddress(text)
+    const address = groups && {
+      bucket: bucketOf(groups),
+      networks: ([56, 48] as const).map((bits) => networkOf(groups, bits)).filter((name) => name !== undefined),
+      groups,
+    }
+    if (this.#remembered.size >= ADDRESSES_REMEMBERED) this.#remembered.clear()
+    if (text.length <= LONGEST_REMEMBERED) this.#remembered.set(text, address)
+    return address
   }
-  return parseIPv6(address)
-}
 
-function parseIPv4(text: string): readonly [high: number, low: number] | undefined {
-  const parts = text.split('.')
-  // A leading zero is octal to some readers: 010.0.0.1 is two addresses, so it is none.
-  if (parts.length !== 4 || !parts.every((part) => DECIMAL.test(part) && Number(part) <= 255)) return undefined
-  const [a, b, c, d] = parts.map(Number) as [number, number, number, number]
-  return [(a << 8) | b, (c << 8) | d]
-}
-
-function parseIPv6(text: string): Groups | undefined {
-  let hex = text
-  const tail: number[] = []
-  const lastColon = text.lastIndexOf(':')
-  if (text.includes('.')) {
-    const pair = parseIPv4(text.slice(lastColon + 1))
-    if (!pair) return undefined
-    tail.push(...pair)
-    // `::1.2.3.4` keeps both its colons.
-    hex = text[lastColon - 1] === ':' ? text.slice(0, lastColon + 1) : text.slice(0, lastColon)
+  /**
+   * Whom a header names is believed only where the peer is trusted. X-Forwarded-For is read from the right: the first
+   * hop that is not one of ours. A hop that cannot be read, and a list that is too long, falls back to the peer:
+   * further left stands only what the client wrote.
+   */
+  #behindProxies(request: GuardRequest): ClientAddress {
+    const { networks, hops, addressless } = this.#proxies
+    const peer = request.remoteAddress === undefined ? undefined : this.read(request.remoteAddress)
+    if (networks.length === 0 && hops === undefined) {
+      this.#note(request, 'untrusted header')
+      return peer ?? UNKNOWN
+    }
+    if (hops === undefined && (peer?.groups ? !isInAny(peer.groups, networks) : !addressless)) {
+      this.#note(request, 'other peer')
+      return peer ?? UNKNOWN
+    }
+    const client = hops === undefined ? this.#walk(request, peer) : this.#hop(request, hops)
+    this.#onSign(client === undefined ? 'no header' : 'named')
+    return client ?? peer ?? UNKNOWN
   }
-  const halves = hex.split('::')
-  if (halves.length > 2) return undefined
-  const [left, right] = halves.map((half) => (half === '' ? [] : half.split(':')))
-  const groups = [...(left ?? []), ...(right ?? [])]
-  if (!groups.every((group) => HEXADECIMAL.test(group))) return undefined
-  const missing = 8 - groups.length - tail.length
-  // `::` stands for one group or more; without it none may be missing.
-  if (right === undefined ? missing !== 0 : missing < 1) return undefined
-  const zeros = new Array<number>(right === undefined ? 0 : missing).fill(0)
-  const numbers = (half: readonly string[] | undefined) => (half ?? []).map((group) => Number.parseInt(group, 16))
-  return [...numbers(left), ...zeros, ...numbers(right), ...tail]
-}
 
-/** A network: the first `bits` of `groups`. */
-export interface Network {
-  readonly groups: Groups
-  readonly bits: number
-}
-
-const LOOPBACK: readonly string[] = ['127.0.0.0/8', '::1/128']
-
-/** Which peers may say whom they speak for. Throws ConfigError for what is neither an address nor a network. */
-export function readTrustedPeers(trustProxy: unknown): readonly Network[] {
-  if (trustProxy === undefined || trustProxy === false) return []
-  const given = trustProxy === 'loopback' ? LOOPBACK : trustProxy
-  if (!Array.isArray(given))
-    throw new ConfigError(
-      'trustProxy',
-      `trustProxy cannot be ${JSON.stringify(trustProxy)}: give false, 'loopback', or a list of the addresses and networks of your proxies. To trust everybody is to let everybody choose their address`,
-    )
-  return given.flatMap((entry: unknown) => (entry === 'loopback' ? LOOPBACK.map(readNetwork) : [readNetwork(entry)]))
-}
-
-function readNetwork(entry: unknown): Network {
-  const [address, length, ...more] = typeof entry === 'string' ? entry.split('/') : []
-  const groups = address === undefined ? undefined : parseAddress(address)
-  const widest = address?.includes(':') ? 128 : 32
-  const bits = length === undefined ? widest : DECIMAL.test(length) ? Number(length) : Number.NaN
-  if (!groups || more.length > 0 || !(bits >= 0 && bits <= widest))
-    throw new ConfigError(
-      'trustProxy',
-      `trustProxy: ${JSON.stringify(entry)} is neither an address nor a network such as "10.0.0.0/8" or "fd00::/8"`,
-    )
-  return { groups, bits: bits + (128 - widest) }
-}
-
-function isIn(groups: Groups, { groups: network, bits }: Network): boolean {
-  for (let index = 0, left = bits; left > 0; index++, left -= 16) {
-    const ignored = Math.max(0, 16 - left)
-    if (groups[index]! >> ignored !== network[index]! >> ignored) return false
+  /** The hop that the outermost of our proxies added; a list that is shorter was not written by all of them. */
+  #hop(request: GuardRequest, count: number): ClientAddress | undefined {
+    const list = hopsOf(request)
+    const hop = list?.at(-count)
+    return hop === undefined ? undefined : this.read(hop)
   }
-  return true
+
+  #walk(request: GuardRequest, peer: ClientAddress | undefined): ClientAddress | undefined {
+    const { networks, named } = this.#proxies
+    let list = hopsOf(request)
+    let here = peer
+    let found: ClientAddress | undefined
+    for (;;) {
+      if (named && (here?.groups ? isInAny(here.groups, named.from) : true)) {
+        const byName = this.#named(request, named.headers)
+        if (byName) return byName
+      }
+      if (here !== peer && here?.groups && !isInAny(here.groups, networks)) return here
+      if (!list || list.length === 0) return found
+      here = this.read(list.at(-1)!)
+      if (!here) return undefined
+      found = here
+      list = list.slice(0, -1)
+    }
+  }
+
+  #named(request: GuardRequest, headers: readonly string[]): ClientAddress | undefined {
+    for (const name of headers) {
+      const value = request.header(name)
+      const address = value === null ? undefined : this.read(value)
+      if (address) return address
+    }
+    return undefined
+  }
+
+  #note(request: GuardRequest, sign: ProxySign): void {
+    if (request.header('x-forwarded-for') !== null) this.#onSign(sign)
+  }
 }
 
-/**
- * What a request's address is counted under. Whom X-Forwarded-For names is believed only where the peer is trusted, and
- * read from the right: the first hop that is not one of ours. A hop that cannot be read, and a list that is too long,
- * falls back to the peer: further left stands only what the client wrote. Other headers are never read.
- */
-export function clientBucket(
-  request: Pick<GuardRequest, 'header' | 'remoteAddress'>,
-  trusted: readonly Network[],
-): string {
-  const peer = request.remoteAddress === undefined ? undefined : parseAddress(request.remoteAddress)
-  if (!peer) return UNKNOWN_ADDRESS
-  const isTrusted = (groups: Groups) => trusted.some((network) => isIn(groups, network))
-  if (trusted.length === 0 || !isTrusted(peer)) return bucketOf(peer)
+function hopsOf(request: GuardRequest): readonly string[] | undefined {
   const forwarded = request.header('x-forwarded-for')
-  if (forwarded === null) return bucketOf(peer)
+  if (forwarded === null) return undefined
   const hops = forwarded.split(',', MOST_HOPS + 1)
-  if (hops.length > MOST_HOPS) return bucketOf(peer)
-  let client = peer
-  for (const hop of hops.reverse()) {
-    const groups = parseAddress(hop)
-    if (!groups) return bucketOf(peer)
-    client = groups
-    if (!isTrusted(groups)) break
-  }
-  return bucketOf(client)
+  // As if nothing had been sent: who wrote it wanted it to be read by its wrong end.
+  return hops.length > MOST_HOPS ? undefined : hops
 }

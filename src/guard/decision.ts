@@ -1,16 +1,16 @@
-import { type RefusalCode, writeRefusal } from '../http/refusal.ts'
 import type { RequestClass } from '../http/request-class.ts'
-import type { Clock, Milliseconds } from '../time/clock.ts'
+import type { Clock } from '../time/clock.ts'
+import type { AppliedLimit } from './applied-limit.ts'
 import { classOf } from './classify.ts'
-import type { CallerKind, Count, Refusable, Taken } from './counters.ts'
+import type { Count, Refusable, Taken } from './counters.ts'
 import type { GuardRequest } from './guard-request.ts'
-import { type HeaderChoice, type LimitState, limitHeaders, limitStates, refusalHeaders } from './limit-headers.ts'
-import { type Route, ruleFor } from './routes.ts'
-import type { Quota, Rule } from './rules.ts'
+import { type HeaderChoice, type LimitState, limitHeaders, limitStates } from './limit-headers.ts'
+import type { Route } from './routes.ts'
+import type { Rule } from './rules.ts'
 
 type Headers = ReadonlyArray<readonly [name: string, value: string]>
 
-/** The request may go on. */
+/** The request may go on. In a dry run also where it would have been refused: then nothing was charged. */
 export interface PassDecision {
   readonly action: 'pass'
   readonly requestClass: RequestClass
@@ -29,7 +29,9 @@ export interface RefuseDecision {
   readonly action: 'refuse'
   readonly requestClass: RequestClass
   readonly limits: readonly LimitState[]
-  readonly status: 429 | 503
+  /** 429 for a spent limit, 503 under load, 403 on a deny list. */
+  readonly status: 403 | 429 | 503
+  /** 0 with 403: waiting does not help. */
   readonly retryAfterSeconds: number
   readonly headers: Headers
   readonly body: string
@@ -40,7 +42,6 @@ export type GuardDecision = PassDecision | RefuseDecision
 /** What decisions need of the guard that makes them. */
 export interface DecisionNeeds {
   readonly clock: Clock
-  readonly apiPrefixes: readonly string[]
   readonly refundOn: ReadonlySet<number>
   readonly headers: HeaderChoice
   readonly onRefunded: (asked: Asked, limits: readonly string[]) => void
@@ -60,50 +61,69 @@ export interface Place {
  */
 export class Asked implements PassDecision, Refusable {
   readonly action = 'pass'
-  readonly request: GuardRequest
   readonly route: Route
   readonly rule: Rule
   place: Place | undefined
   readonly #needs: DecisionNeeds
-  #quotas: readonly Quota[] = NOTHING
-  #taken: Taken | undefined
+  #request: GuardRequest
+  #limits: readonly AppliedLimit[] = NOTHING
+  #taken: (Pick<Taken, 'counts'> & Partial<Pick<Taken, 'refund'>>) | undefined
   #class: RequestClass | undefined
   #settled = false
   #refunded = false
 
   constructor(needs: DecisionNeeds, request: GuardRequest, route: Route) {
     this.#needs = needs
-    this.request = request
+    this.#request = request
     this.route = route
-    this.rule = ruleFor(route, request.method)
+    this.rule = route.ruleFor(request.method)
+  }
+
+  get request(): GuardRequest {
+    return this.#request
   }
 
   /** Its places were taken. */
-  charge(quotas: readonly Quota[], taken: Taken): this {
-    this.#quotas = quotas
+  charge(limits: readonly AppliedLimit[], taken: Taken): this {
+    this.#limits = limits
     this.#taken = taken
     return this
   }
 
+  /** It would have been refused, and passes because nothing is. */
+  spare(limits: readonly AppliedLimit[], counts: readonly Count[]): this {
+    this.#limits = limits
+    this.#taken = { counts }
+    return this
+  }
+
+  /** Lets go of the request, so that a decision that waits to be settled keeps nothing alive but itself. */
+  release(): this {
+    const { method, path } = this.#request
+    void this.requestClass
+    this.#request = { method, path, header: () => null }
+    return this
+  }
+
   get requestClass(): RequestClass {
-    this.#class ??= classOf(this.request, this.route.path, this.#needs.apiPrefixes)
+    this.#class ??= classOf(this.#request, this.route.path, this.route.isApi)
     return this.#class
   }
 
-  /** Pages and APIs; whatever changes something; and paths that somebody wrote a rule for, whatever the headers claim. */
+  /** Pages and APIs; whatever changes something; and what somebody wrote a rule for, whatever the headers claim. */
   mayRefuse(): boolean {
-    if (this.rule.own || !READING_METHODS.has(this.request.method)) return true
+    if (this.rule.own || !READING_METHODS.has(this.#request.method)) return true
     const requestClass = this.requestClass
     return requestClass === 'document' || requestClass === 'api'
   }
 
   get limits(): readonly LimitState[] {
-    return this.#taken ? limitStates(this.#quotas, this.#taken.counts, this.#needs.clock.now()) : NOTHING
+    return this.#taken ? limitStates(this.#limits, this.#taken.counts, this.#needs.clock.now()) : NOTHING
   }
 
   get headers(): Headers {
     if (!this.#taken) return NOTHING
-    return limitHeaders(this.#quotas, this.#taken.counts, this.#needs.clock.now(), this.#needs.headers)
+    return limitHeaders(this.#limits, this.#taken.counts, this.#needs.clock.now(), this.#needs.headers)
   }
 
   settle(status: number): void | Promise<void> {
@@ -114,7 +134,7 @@ export class Asked implements PassDecision, Refusable {
   }
 
   refund(): void | Promise<void> {
-    if (this.#refunded || !this.#taken) return
+    if (this.#refunded || !this.#taken?.refund) return
     this.#refunded = true
     const outcome = this.#taken.refund()
     if (typeof outcome !== 'boolean') return outcome.then((refunded) => this.#tell(refunded))
@@ -125,72 +145,7 @@ export class Asked implements PassDecision, Refusable {
     if (!refunded) return
     this.#needs.onRefunded(
       this,
-      this.#quotas.map(({ name }) => name),
+      this.#limits.map(({ name }) => name),
     )
-  }
-}
-
-/** Why and until when a request is turned away. */
-export interface RefusalReason {
-  readonly code: Extract<RefusalCode, 'RATE_LIMITED' | 'SERVICE_UNAVAILABLE'>
-  readonly retryAfterSeconds: number
-  readonly now: Milliseconds
-  /** Empty where no limit refuses. */
-  readonly quotas: readonly Quota[]
-  readonly counts: readonly Count[]
-  readonly kind: CallerKind
-}
-
-/** A request that is turned away. One source for status, headers and body; written when somebody reads it. */
-export class Refused implements RefuseDecision {
-  readonly action = 'refuse'
-  readonly requestClass: RequestClass
-  readonly status: 429 | 503
-  readonly retryAfterSeconds: number
-  readonly #needs: DecisionNeeds
-  readonly #asked: Asked
-  readonly #reason: RefusalReason
-  #written: ReturnType<typeof writeRefusal> | undefined
-
-  constructor(needs: DecisionNeeds, asked: Asked, reason: RefusalReason) {
-    this.#needs = needs
-    this.#asked = asked
-    this.#reason = reason
-    this.requestClass = asked.requestClass
-    this.status = reason.code === 'RATE_LIMITED' ? 429 : 503
-    this.retryAfterSeconds = reason.retryAfterSeconds
-  }
-
-  get limits(): readonly LimitState[] {
-    const { quotas, counts, now } = this.#reason
-    return limitStates(quotas, counts, now)
-  }
-
-  get headers(): Headers {
-    const { quotas, counts, now, kind } = this.#reason
-    const choice = this.#needs.headers
-    return [
-      ...this.#write().headers,
-      ...limitHeaders(quotas, counts, now, choice),
-      ...refusalHeaders(quotas, counts, kind, choice),
-    ]
-  }
-
-  get body(): string {
-    return this.#write().body
-  }
-
-  #write() {
-    const { code, retryAfterSeconds, now } = this.#reason
-    this.#written ??= writeRefusal(code, { retryAfterSeconds, now, asPage: this.#isNavigation() })
-    return this.#written
-  }
-
-  /** A form that was sent shows its answer as a page, too. */
-  #isNavigation(): boolean {
-    if (this.requestClass === 'document') return true
-    if (this.requestClass === 'api') return false
-    const { request } = this.#asked
-    return request.header('sec-fetch-mode') === 'navigate' && request.header('sec-fetch-dest') === 'document'
   }
 }

@@ -1,56 +1,88 @@
 import { HoldfastError } from '../errors/errors.ts'
-import type { Events, Logger } from '../events/events.ts'
-import { fingerprint, type Names } from '../secrets/key-ring.ts'
-import type { Clock, Milliseconds } from '../time/clock.ts'
-import { abandonable, withDeadline } from '../time/deadline.ts'
-import { clientBucket, type Network } from './client-address.ts'
-import type { Attempt, CallerKind, CounterStore, Refusable, Taken } from './counters.ts'
-import { Asked, type DecisionNeeds, type GuardDecision, type RefusalReason, Refused } from './decision.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import type { AppliedLimit } from './applied-limit.ts'
+import type { Listed } from './caller-lists.ts'
+import type { ClientAddress, ClientAddresses } from './client-address.ts'
+import type { Costs, Refusable, Taken } from './counters.ts'
+import { Asked, type DecisionNeeds, type GuardDecision, type PassDecision } from './decision.ts'
 import type { GuardRequest, Identity } from './guard-request.ts'
-import type { HeaderChoice } from './limit-headers.ts'
+import type { GuardTelling, GuardTold } from './guard-telling.ts'
+import { type Counted, type Identification, isText } from './identification.ts'
+import { MOST_POINTS } from './limit.ts'
+import type { LimitState } from './limit-headers.ts'
 import type { LoadLevel } from './load-level.ts'
 import type { LoadShedding } from './load-shedding.ts'
+import type { Lookup, Whom } from './lookup.ts'
 import type { MemoryCounters } from './memory-counters.ts'
-import { pathWithoutIds } from './request-path.ts'
+import { type NetworkLimits, TakenWithNetworks } from './network-limits.ts'
+import { type RefusalNeeds, type RefusalReason, Refused } from './refused.ts'
 import type { Routes } from './routes.ts'
-import type { Quota } from './rules.ts'
+import { limitsFor } from './rules.ts'
+import type { StoreCounting } from './store-counting.ts'
 
 /** Decides about each request: may it come in now? */
 export interface Guard {
   /**
-   * Before anyone is known: load shedding, and a ceiling per address, so that a flood is stopped before it costs an
-   * authentication. Costs no limit, and its decision needs no settling. Give the same request object to `check`
-   * afterwards: a request that turns out to be a user's then does not count against its address.
+   * Before anyone is known: load shedding, denied addresses, and a ceiling per address, so that a flood is stopped
+   * before it costs an authentication. Costs no limit, and its decision needs no settling. Give the same request object
+   * to `check` afterwards: a request that turns out to be a user's then does not count against its address.
    */
   arrive(request: GuardRequest): GuardDecision | Promise<GuardDecision>
   /**
    * The rules, for whoever it is. Used alone it does the work of both. Answers synchronously where nothing has to be
-   * asked of anybody. Rejects with REDIS_MISUSE where the store was misused: that is a bug, and no outage.
+   * asked of anybody. Throws or rejects with REDIS_MISUSE where the store was misused, and with what a rule, a cost or
+   * `remoteAddress` of the app's own throws: those are bugs, and no outage.
    */
   check(request: GuardRequest): GuardDecision | Promise<GuardDecision>
+  /**
+   * Where a caller stands in the limits of a path, nothing being counted: the user's, else the session's, else the
+   * address's. `path` may begin with a method (`POST /api/chat`); without one it is the most specific rule of any.
+   * Rejects with REDIS_UNAVAILABLE while a shared store cannot be asked, and with INVALID_OPTION for nobody.
+   */
+  peek(caller: Whom & { plan?: string }, path: string): Promise<readonly LimitState[]>
+  /** Forgets all that was counted for a caller, by each name that is given; an address with its networks. Rejects as `peek`. */
+  reset(caller: Whom): Promise<void>
+  /** Counted since the guard was made, in this process. */
+  stats(): GuardStats
   /** Ends sampling, and the connection if it is the guard's own. Idempotent. */
   close(): Promise<void>
 }
 
-export type Identify = (request: GuardRequest) => Identity | undefined | Promise<Identity | undefined>
+export interface GuardStats {
+  /** Requests that `check` let in. */
+  readonly passed: number
+  /** Turned away for a spent limit or a deny list; in a dry run, what would have been. */
+  readonly refused: number
+  /** Turned away under load. */
+  readonly shed: number
+  /** Given back. */
+  readonly refunded: number
+  /** Users, sessions, keys and addresses held in memory now. */
+  readonly callers: number
+  /** Whether a table of callers is full, so that newcomers share counters. */
+  readonly overflowing: boolean
+}
 
 /** What a guard is made of. */
-export interface GuardNeeds extends Omit<DecisionNeeds, 'onRefunded'> {
-  readonly clock: Clock
+export interface GuardNeeds extends RefusalNeeds, Omit<DecisionNeeds, 'onRefunded'> {
   readonly routes: Routes
   readonly counters: MemoryCounters
   /** Where processes share their counters; undefined where they do not. */
-  readonly store: CounterStore | undefined
-  readonly instances: number
+  readonly shared: StoreCounting | undefined
+  /** What IPv6 networks may do together; undefined for no such limit. */
+  readonly networks: NetworkLimits | undefined
   readonly shedding: LoadShedding | undefined
-  readonly trusted: readonly Network[]
-  readonly identify: Identify | undefined
+  readonly addresses: ClientAddresses
+  readonly identification: Identification
+  /** Whether a user who is known already is identified too, for the plan that the app's own `identify` tells. */
+  readonly identifiesKnown: boolean
+  readonly allow: Listed
+  readonly deny: Listed
+  readonly dryRun: boolean
   /** The ceiling per address, as a list of its own; empty where there is none. */
-  readonly ceilings: readonly Quota[]
-  readonly headers: HeaderChoice
-  readonly events: Events
-  readonly logger: Logger | undefined
-  readonly names: Names
+  readonly ceilings: readonly AppliedLimit[]
+  readonly telling: GuardTelling
+  readonly lookup: Lookup
   /** What ends with the guard. */
   readonly onClose: () => void | Promise<void>
 }
@@ -61,14 +93,10 @@ interface Arrival {
   ceiling: Taken | undefined
 }
 
-/** A session resolver that takes longer is not waited for: the request counts for its address. */
-const IDENTIFY_TIMEOUT_MS: Milliseconds = 5_000
-const MOST_FAILURES_TOLD = 20
 /** Said while the store of a limit that is `closed` cannot be asked. */
 const STORE_AWAY_SECONDS = 5
 const SHORTEST_SHED_SECONDS = 2
 const LONGEST_SHED_SECONDS = 10
-const DAY_MS: Milliseconds = 86_400_000
 
 export class RequestGuard implements Guard {
   readonly #needs: GuardNeeds
@@ -76,45 +104,61 @@ export class RequestGuard implements Guard {
   /** What `arrive` noted about requests that have not been checked yet. */
   readonly #arrivals = new WeakMap<GuardRequest, Arrival>()
   #anyArrived = false
-  #warned = false
-  /** What went wrong with identifying, as far as it was told. */
-  readonly #failures = new Set<string>()
-  /** What a quota is in this process alone, while the store is away. */
-  readonly #shares = new Map<Quota, Quota>()
+  readonly #hasLists: boolean
   #closing: Promise<void> | undefined
 
   constructor(needs: GuardNeeds) {
     this.#needs = needs
-    const { clock, apiPrefixes, refundOn, headers, events } = needs
-    const onRefunded = (asked: Asked, limits: readonly string[]) => {
-      if (events.active) events.emit({ type: 'guard.refunded', path: pathOf(asked), limits })
-    }
-    this.#decisions = { clock, apiPrefixes, refundOn, headers, onRefunded }
+    const { clock, refundOn, headers, telling } = needs
+    this.#decisions = { clock, refundOn, headers, onRefunded: (asked, limits) => telling.refunded(asked, limits) }
+    this.#hasLists = !needs.allow.isEmpty || !needs.deny.isEmpty
   }
 
   arrive(request: GuardRequest): GuardDecision {
     const asked = this.#ask(request)
+    if (this.#isDeniedAddress(request)) return this.#forbid(asked)
     if (asked.route.isHealth) return asked
     return this.#arrive(asked) ?? asked
   }
 
   check(request: GuardRequest): GuardDecision | Promise<GuardDecision> {
     const asked = this.#ask(request)
-    if (asked.route.isHealth) return asked
-    const arrival = this.#anyArrived ? this.#arrivals.get(request) : undefined
-    const { identify, shedding } = this.#needs
-    if (isKnown(request) || !identify) {
-      // Whoever arrived was let in.
-      if (!arrival && shedding?.level() === 3) return this.#shed(asked)
-      return isFree(asked) ? this.#admit(asked) : this.#checkAs(asked, request, arrival)
+    if (this.#isDeniedAddress(request)) return this.#forbid(asked)
+    if (asked.route.isHealth) return this.#admit(asked)
+    const { shedding, identification, identifiesKnown } = this.#needs
+    const level = shedding?.level() ?? 0
+    if (level === 3) return this.#shed(asked)
+    // Before anything is awaited: else any number would come in while they wait.
+    this.#enter(asked)
+    try {
+      const arrival = this.#anyArrived ? this.#arrivals.get(request) : undefined
+      const known = isKnown(request)
+      if (known ? !identifiesKnown : !identification.asks) return this.#checkAs(asked, request, arrival, level)
+      if (!known && !arrival) {
+        const refusal = this.#arrive(asked)
+        if (refusal) return refusal
+      }
+      if (isFree(asked) && this.#needs.deny.users.size === 0) return this.#admit(asked)
+      const arrived = arrival ?? this.#arrivals.get(request)
+      return identification
+        .identify(request)
+        .then((identity) => this.#checkAs(asked, known ? { ...identity, ...whoIs(request) } : identity, arrived, level))
+        .catch((error: unknown) => this.#leave(asked, error))
+    } catch (error) {
+      return this.#leave(asked, error)
     }
-    if (!arrival) {
-      const refusal = this.#arrive(asked)
-      if (refusal) return refusal
-    }
-    if (isFree(asked)) return this.#admit(asked)
-    const arrived = this.#arrivals.get(request)
-    return this.#identify(identify, request).then((identity) => this.#checkAs(asked, identity, arrived))
+  }
+
+  peek(caller: Whom & { plan?: string }, path: string): Promise<readonly LimitState[]> {
+    return this.#needs.lookup.peek(caller, path)
+  }
+
+  reset(caller: Whom): Promise<void> {
+    return this.#needs.lookup.reset(caller)
+  }
+
+  stats(): GuardStats {
+    return { ...this.#needs.telling.counted(), ...this.#needs.counters.stats() }
   }
 
   close(): Promise<void> {
@@ -126,29 +170,39 @@ export class RequestGuard implements Guard {
   }
 
   #ask(request: GuardRequest): Asked {
-    return new Asked(this.#decisions, request, this.#needs.routes.of(request.path))
+    return new Asked(this.#decisions, request, this.#needs.routes.of(request.path, request.basePath))
   }
 
-  #admit(asked: Asked): Asked {
+  #enter(asked: Asked): void {
     if (!asked.request.unsettled) asked.place ??= this.#needs.shedding?.enter()
+  }
+
+  #leave(asked: Asked, error: unknown): never {
+    asked.place?.leave()
+    throw error
+  }
+
+  #admit(asked: Asked): PassDecision {
+    this.#needs.telling.passed(asked)
     return asked
   }
 
   /** What can be said before anyone is known: the refusal, or undefined once the request was noted. */
   #arrive(asked: Asked): GuardDecision | undefined {
     const { request } = asked
-    const level = this.#needs.shedding?.level() ?? 0
+    const { shedding, identification, ceilings, counters } = this.#needs
+    const level = shedding?.level(asked.place ? 1 : 0) ?? 0
     const known = isKnown(request)
-    const strange = !known && (this.#needs.identify === undefined || !bringsCredentials(request))
-    if (level === 3 || (level > 0 && strange && this.#isShedAt(level, asked))) return this.#shed(asked)
+    const strange = !known && (!identification.asks || !bringsCredentials(request))
+    if (level === 3 || (level > 0 && strange && isShedAt(level, asked))) return this.#shed(asked)
     let ceiling: Taken | undefined
-    if (!known && this.#needs.ceilings.length > 0 && !isFree(asked)) {
+    if (!known && ceilings.length > 0 && !isFree(asked) && !this.#isAllowedAddress(request)) {
       // Those who bring credentials are counted apart, so that a crowd without any cannot shut them out; and they get
       // their place back as soon as somebody vouches for them.
-      const bucket = this.#bucketOf(request)
+      const { bucket } = this.#addressOf(request)
       const id = strange ? bucket : `${bucket} with credentials`
-      ceiling = this.#needs.counters.take('ip', id, this.#needs.ceilings, ALWAYS)
-      if (!ceiling.admitted) return this.#refuse(asked, 'ip', this.#needs.ceilings, ceiling)
+      ceiling = counters.take('arrival', id, ceilings, ALWAYS)
+      if (!ceiling.admitted) return this.#refuse(asked, { kind: 'ip', limits: ceilings, taken: ceiling })
     }
     // It is not under way yet: whoever arrives is counted by `check`, so that a decision nobody settles costs nothing.
     this.#anyArrived = true
@@ -156,208 +210,160 @@ export class RequestGuard implements Guard {
     return undefined
   }
 
-  async #identify(identify: Identify, request: GuardRequest): Promise<Identity | undefined> {
-    try {
-      return await withDeadline(
-        this.#needs.clock,
-        IDENTIFY_TIMEOUT_MS,
-        [],
-        () => new HoldfastError('LOAD_TIMEOUT', `identify did not answer within ${IDENTIFY_TIMEOUT_MS} ms`),
-        (signal) => abandonable(async () => identify(request), signal),
-      )
-    } catch (error) {
-      // Whoever cannot be identified is a stranger: that is the smaller allowance, never none. Said once for each kind
-      // of trouble, because any client can cause it with a header.
-      const name = nameOf(error)
-      if (!this.#failures.has(name) && this.#failures.size < MOST_FAILURES_TOLD) {
-        this.#failures.add(name)
-        this.#needs.logger?.warn({ error: name }, 'identify failed; such requests count for their address')
-      }
-      return undefined
-    }
-  }
-
-  #checkAs(asked: Asked, identity: Identity | undefined, arrival: Arrival | undefined) {
-    const userId = identity?.userId
-    if (isText(userId)) return this.#countKnown(asked, 'user', userId, arrival)
-    const sessionId = identity?.sessionId
-    if (isText(sessionId)) return this.#countKnown(asked, 'session', fingerprint(sessionId), arrival)
-    const level = this.#needs.shedding?.level() ?? 0
-    if (level > 0 && this.#isShedAt(level, asked)) {
-      return this.#shed(asked)
-    }
-    return this.#count(asked, 'ip', this.#bucketOf(asked.request), asked.rule.anonymous)
-  }
-
-  #countKnown(asked: Asked, kind: CallerKind, id: string, arrival: Arrival | undefined) {
-    if (arrival?.ceiling) {
-      void arrival.ceiling.refund()
-      arrival.ceiling = undefined
-    }
-    return this.#count(asked, kind, id, asked.rule.signedIn)
-  }
-
-  #count(asked: Asked, kind: CallerKind, id: string, quotas: readonly Quota[]): GuardDecision | Promise<GuardDecision> {
-    const { store, counters } = this.#needs
-    if (store) return this.#countInStore(asked, kind, quotas, store.attempt(kind, id, quotas, asked.mayRefuse()), id)
-    return this.#decide(asked, kind, quotas, counters.take(kind, id, quotas, asked))
-  }
-
-  #decide(asked: Asked, kind: CallerKind, quotas: readonly Quota[], taken: Taken): GuardDecision {
-    if (taken.admitted) return this.#admit(asked.charge(quotas, taken))
-    return this.#refuse(asked, kind, quotas, taken)
-  }
-
-  #countInStore(
+  #checkAs(
     asked: Asked,
-    kind: CallerKind,
-    quotas: readonly Quota[],
-    attempt: Attempt,
-    id: string,
-  ): Promise<GuardDecision> {
-    return attempt.taken.then(
-      (taken) => this.#decide(asked, kind, quotas, taken),
+    identity: Identity | undefined,
+    arrival: Arrival | undefined,
+    level: LoadLevel,
+  ): GuardDecision | Promise<GuardDecision> {
+    const { identification, allow, deny, shedding } = this.#needs
+    const { request } = asked
+    if (this.#hasLists) {
+      if (deny.hasUser(identity?.userId)) return this.#forbid(asked)
+      if (allow.hasUser(identity?.userId) || this.#isAllowedAddress(request)) return this.#admit(asked)
+    }
+    if (isFree(asked)) return this.#admit(asked)
+    const counted = identification.countedFor(request, identity, () => this.#addressOf(request).bucket)
+    if (counted.signedIn) {
+      if (arrival?.ceiling) {
+        void arrival.ceiling.refund()
+        arrival.ceiling = undefined
+      }
+    } else if (shedding) {
+      const now = Math.max(level, shedding.sampled) as LoadLevel
+      if (now > 0 && isShedAt(now, asked)) return this.#shed(asked)
+    }
+    if (!identification.skips) return this.#count(asked, counted, identity)
+    return identification
+      .isSkipped(request, identity ?? {})
+      .then((skipped) => (skipped ? this.#admit(asked) : this.#count(asked, counted, identity)))
+      .catch((error: unknown) => this.#leave(asked, error))
+  }
+
+  #count(asked: Asked, counted: Counted, identity: Identity | undefined): GuardDecision | Promise<GuardDecision> {
+    const { shared, counters, networks } = this.#needs
+    const { kind, id, signedIn } = counted
+    const limits = limitsFor(asked.rule, identity, signedIn)
+    const costs = costsOf(limits, asked.request)
+    let places: readonly { undo(): void }[] | undefined
+    let settle = (taken: Taken): Taken => taken
+    if (kind === 'ip' && networks) {
+      const within = networks.take(this.#addressOf(asked.request), limits, asked, costs)
+      if (within.refused) return this.#refuse(asked, { kind: 'network', ...within.refused })
+      if (within.places.length > 0) {
+        places = within.places
+        settle = (taken) => new TakenWithNetworks(taken, within.places)
+      }
+    }
+    const decide = (limits: readonly AppliedLimit[], taken: Taken): GuardDecision => {
+      if (taken.admitted) return this.#admit(asked.charge(limits, settle(taken)))
+      for (const place of places ?? []) place.undo()
+      return this.#refuse(asked, { kind, limits, taken })
+    }
+    if (!shared) return decide(limits, counters.take(kind, id, limits, asked, costs))
+    return shared.take(kind, id, limits, asked, costs).then(
+      ({ limits, taken }) => {
+        if (taken) return decide(limits, taken)
+        for (const place of places ?? []) place.undo()
+        return this.#turnAway(asked, 'guard.refused', unavailable(STORE_AWAY_SECONDS))
+      },
       (error: unknown) => {
-        if (STORE_AWAY.has((error as { code?: unknown } | null)?.code))
-          return this.#countWithoutStore(asked, kind, quotas, attempt, id)
-        throw error
+        for (const place of places ?? []) place.undo()
+        return this.#leave(asked, error)
       },
     )
-  }
-
-  /** The store may have counted or not: whatever is decided here, it must not count what is refused or given back. */
-  #countWithoutStore(asked: Asked, kind: CallerKind, quotas: readonly Quota[], attempt: Attempt, id: string) {
-    if (quotas.some(({ onStoreError }) => onStoreError === 'closed')) {
-      attempt.undo()
-      return this.#turnAway(asked, 'guard.refused', {
-        code: 'SERVICE_UNAVAILABLE',
-        retryAfterSeconds: STORE_AWAY_SECONDS,
-        quotas: [],
-        counts: [],
-        kind,
-      })
-    }
-    const shares = quotas.filter(({ onStoreError }) => onStoreError === 'local').map((quota) => this.#shareOf(quota))
-    const taken = this.#needs.counters.take(kind, id, shares, asked)
-    if (!taken.admitted) attempt.undo()
-    return this.#decide(asked, kind, shares, new TakenWithoutStore(taken, attempt))
-  }
-
-  #shareOf(quota: Quota): Quota {
-    let share = this.#shares.get(quota)
-    if (!share) {
-      const { instances } = this.#needs
-      const limit = Math.ceil(quota.limit / instances)
-      share = { ...quota, limit, ceiling: Math.ceil(quota.ceiling / instances) }
-      this.#shares.set(quota, share)
-    }
-    return share
-  }
-
-  #isShedAt(level: LoadLevel, asked: Asked): boolean {
-    if (level === 3) return true
-    const { requestClass } = asked
-    return requestClass === 'document' || (level === 2 && requestClass === 'api')
   }
 
   /** Whoever is turned away comes back at a time of their own, the same however often they ask. */
   #shed(asked: Asked): GuardDecision {
     const spread = LONGEST_SHED_SECONDS - SHORTEST_SHED_SECONDS + 1
-    const retryAfterSeconds = SHORTEST_SHED_SECONDS + (hashOf(this.#bucketOf(asked.request)) % spread)
-    return this.#turnAway(asked, 'guard.shed', {
-      code: 'SERVICE_UNAVAILABLE',
-      retryAfterSeconds,
-      quotas: [],
-      counts: [],
-      kind: 'ip',
-    })
+    const seconds = SHORTEST_SHED_SECONDS + (hashOf(this.#addressOf(asked.request).bucket) % spread)
+    return this.#turnAway(asked, 'guard.shed', unavailable(seconds))
   }
 
-  #refuse(asked: Asked, kind: CallerKind, quotas: readonly Quota[], taken: Taken): GuardDecision {
+  #forbid(asked: Asked): GuardDecision {
+    return this.#turnAway(asked, 'guard.refused', { ...NO_LIMIT, code: 'FORBIDDEN', retryAfterSeconds: 0 })
+  }
+
+  #refuse(
+    asked: Asked,
+    spent: { readonly kind: RefusalReason['kind']; readonly limits: readonly AppliedLimit[]; readonly taken: Taken },
+  ): GuardDecision {
+    const { kind, limits, taken } = spent
     const retryAfterSeconds = Math.max(1, Math.ceil(taken.retryAfterMs / 1000))
-    const reason = { code: 'RATE_LIMITED', retryAfterSeconds, quotas, counts: taken.counts, kind } as const
+    const reason = { code: 'RATE_LIMITED', retryAfterSeconds, limits, counts: taken.counts, kind } as const
     return this.#turnAway(asked, 'guard.refused', reason)
   }
 
-  #turnAway(asked: Asked, type: 'guard.refused' | 'guard.shed', reason: Omit<RefusalReason, 'now'>): GuardDecision {
-    const now = this.#needs.clock.now()
-    const refused = new Refused(this.#decisions, asked, { ...reason, now })
-    const { events, names } = this.#needs
-    if (events.active) {
-      // The day salts the name, so that an address cannot be followed from one day to the next.
-      const day = Math.floor(now / DAY_MS)
-      events.emit({
-        type,
-        path: pathOf(asked),
-        requestClass: asked.requestClass,
-        retryAfter: reason.retryAfterSeconds,
-        ipBucket: names.of(`guard address ${day}`, this.#bucketOf(asked.request)),
-        handled: true,
-      })
+  #turnAway(asked: Asked, type: GuardTold, reason: RefusalReason): GuardDecision {
+    const { clock, dryRun, telling } = this.#needs
+    const refused = new Refused(this.#needs, asked, reason, clock.now())
+    telling.turnedAway(type, asked, refused, () => this.#addressOf(asked.request).bucket)
+    if (!dryRun) {
+      asked.place?.leave()
+      return refused
     }
-    return refused
+    this.#enter(asked)
+    return this.#admit(asked.spare(reason.limits, reason.counts))
   }
 
-  #bucketOf(request: GuardRequest): string {
-    const { trusted, logger } = this.#needs
-    if (!this.#warned && trusted.length === 0 && request.header('x-forwarded-for') !== null) {
-      this.#warned = true
-      logger?.warn(
-        {},
-        'requests carry X-Forwarded-For and trustProxy is not set: if a proxy of yours writes it, name the proxy in trustProxy, or all clients count as one',
-      )
-    }
-    return clientBucket(request, trusted)
+  #isDeniedAddress(request: GuardRequest): boolean {
+    return this.#hasLists && this.#needs.deny.hasAddress(this.#addressOf(request))
+  }
+
+  #isAllowedAddress(request: GuardRequest): boolean {
+    return this.#hasLists && this.#needs.allow.hasAddress(this.#addressOf(request))
+  }
+
+  #addressOf(request: GuardRequest): ClientAddress {
+    return this.#needs.addresses.of(request)
   }
 }
-
-/** What the store may have counted is undone together with what was counted here. */
-class TakenWithoutStore implements Taken {
-  readonly admitted: boolean
-  readonly #here: Taken
-  readonly #attempt: Attempt
-
-  constructor(here: Taken, attempt: Attempt) {
-    this.admitted = here.admitted
-    this.#here = here
-    this.#attempt = attempt
-  }
-
-  get counts() {
-    return this.#here.counts
-  }
-
-  get retryAfterMs() {
-    return this.#here.retryAfterMs
-  }
-
-  refund(): boolean | Promise<boolean> {
-    this.#attempt.undo()
-    return this.#here.refund()
-  }
-}
-
-/** Also where it was closed: the last requests of a server that shuts down are still answered. */
-const STORE_AWAY: ReadonlySet<unknown> = new Set(['REDIS_UNAVAILABLE', 'CLOSED'])
 
 const ALWAYS: Refusable = { mayRefuse: () => true }
 
-const isText = (value: unknown): value is string => typeof value === 'string' && value !== ''
+const NO_LIMIT = { limits: [], counts: [], kind: 'ip' } as const
+
+const unavailable = (retryAfterSeconds: Milliseconds): RefusalReason => ({
+  ...NO_LIMIT,
+  code: 'SERVICE_UNAVAILABLE',
+  retryAfterSeconds,
+})
 
 const isKnown = ({ userId, sessionId }: GuardRequest) => isText(userId) || isText(sessionId)
 
-/** Whether no limit holds for it. */
-const isFree = ({ route, request }: Asked) => route.isPublic || request.method === 'OPTIONS'
+/** What a request that is known already says of who it is. */
+function whoIs({ userId, sessionId }: GuardRequest): Identity {
+  return { ...(isText(userId) && { userId }), ...(isText(sessionId) && { sessionId }) }
+}
+
+/** Whether no limit holds for it. A rule that names OPTIONS wants them counted. */
+const isFree = ({ route, request, rule }: Asked) =>
+  route.isPublic || (request.method === 'OPTIONS' && rule.pattern.method !== 'OPTIONS')
 
 const bringsCredentials = (request: GuardRequest) =>
   request.header('authorization') !== null || request.header('cookie') !== null
 
-/** What an event may say of the path. */
-const pathOf = ({ rule, route }: Asked) => (rule.own ? rule.pattern.text : pathWithoutIds(route.path))
+/** Of anonymous callers, whose pages go first and whose API calls next. */
+function isShedAt(level: LoadLevel, { requestClass }: Asked): boolean {
+  return level === 3 || requestClass === 'document' || (level === 2 && requestClass === 'api')
+}
 
-const nameOf = (error: unknown) => {
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
-  return typeof code === 'string' ? code : typeof name === 'string' ? name : typeof error
+/** What a request costs in each of its limits; undefined where it is one point in each, as nearly always. */
+function costsOf(limits: readonly AppliedLimit[], request: GuardRequest): Costs {
+  for (let index = 0; index < limits.length; index++)
+    if (limits[index]!.cost !== 1) return limits.map(({ cost, name }) => costOf(cost, name, request))
+  return undefined
+}
+
+function costOf(cost: AppliedLimit['cost'], name: string, request: GuardRequest): number {
+  if (typeof cost === 'number') return cost
+  const points = cost(request)
+  if (Number.isInteger(points) && points >= 0 && points <= MOST_POINTS) return points
+  throw new HoldfastError(
+    'INVALID_OPTION',
+    `the cost function of the limit ${JSON.stringify(name)} returned ${String(points)}; it must return a whole number from 0 to ${MOST_POINTS}`,
+  )
 }
 
 /** FNV-1a: spreads texts over numbers, and is no secret. */

@@ -1,6 +1,6 @@
 import type { Milliseconds } from '../time/clock.ts'
+import type { AppliedLimit } from './applied-limit.ts'
 import type { CallerKind, Count } from './counters.ts'
-import type { Quota } from './rules.ts'
 
 /** One limit as a handler may see it. */
 export interface LimitState {
@@ -25,34 +25,34 @@ type Header = readonly [name: string, value: string]
 
 /** Headers that say where a caller stands. Both families and Retry-After are rounded the same way: up to whole seconds. */
 export function limitHeaders(
-  quotas: readonly Quota[],
+  limits: readonly AppliedLimit[],
   counts: readonly Count[],
   now: Milliseconds,
   choice: HeaderChoice,
 ): Header[] {
   const headers: Header[] = []
-  if (quotas.length === 0) return headers
-  const nearest = binding(quotas, counts)
+  if (limits.length === 0) return headers
+  const nearest = binding(limits, counts)
   if (choice.rateLimit) {
-    const policies = quotas.map(
+    const policies = limits.map(
       ({ name, limit }, index) => `"${name}";q=${limit};w=${seconds(counts[index]!.windowMs)}`,
     )
-    const states = quotas.map((quota, index) => {
+    const states = limits.map((applied, index) => {
       const count = counts[index]!
-      const [left, reset] = [remaining(quota, count), seconds(count.resetInMs)]
+      const [left, reset] = [remaining(applied, count), seconds(count.resetInMs)]
       // Readers of older drafts (ratelimit-header-parser) find `RateLimit` before X-RateLimit, and look for these three
       // words in it. To readers of the list they are parameters of an item that they do not know.
       const older =
-        choice.xRateLimit && index === nearest ? `;limit=${quota.limit};remaining=${left};reset=${reset}` : ''
-      return `"${quota.name}";r=${left};t=${reset}${older}`
+        choice.xRateLimit && index === nearest ? `;limit=${applied.limit};remaining=${left};reset=${reset}` : ''
+      return `"${applied.name}";r=${left};t=${reset}${older}`
     })
     headers.push(['ratelimit-policy', policies.join(', ')], ['ratelimit', states.join(', ')])
   }
   if (choice.xRateLimit) {
-    const [quota, count] = [quotas[nearest]!, counts[nearest]!]
+    const [applied, count] = [limits[nearest]!, counts[nearest]!]
     headers.push(
-      ['x-ratelimit-limit', String(quota.limit)],
-      ['x-ratelimit-remaining', String(remaining(quota, count))],
+      ['x-ratelimit-limit', String(applied.limit)],
+      ['x-ratelimit-remaining', String(remaining(applied, count))],
       ['x-ratelimit-reset', String(Math.ceil((now + count.resetInMs) / 1000))],
     )
   }
@@ -61,45 +61,49 @@ export function limitHeaders(
 
 /** What a refusal says on top: under what the caller was counted, and the window that is spent. */
 export function refusalHeaders(
-  quotas: readonly Quota[],
+  limits: readonly AppliedLimit[],
   counts: readonly Count[],
   kind: CallerKind,
   choice: HeaderChoice,
 ): Header[] {
-  if (!choice.xRateLimit || quotas.length === 0) return []
+  if (!choice.xRateLimit || limits.length === 0) return []
   return [
     ['x-ratelimit-scope', kind],
-    ['x-ratelimit-window', String(seconds(counts[binding(quotas, counts)]!.windowMs))],
+    ['x-ratelimit-window', String(seconds(counts[binding(limits, counts)]!.windowMs))],
   ]
 }
 
-export function limitStates(quotas: readonly Quota[], counts: readonly Count[], now: Milliseconds): LimitState[] {
-  return quotas.map((quota, index) => {
+export function limitStates(
+  limits: readonly AppliedLimit[],
+  counts: readonly Count[],
+  now: Milliseconds,
+): LimitState[] {
+  return limits.map((applied, index) => {
     const count = counts[index]!
     return {
-      name: quota.name,
-      limit: quota.limit,
-      remaining: remaining(quota, count),
+      name: applied.name,
+      limit: applied.limit,
+      remaining: remaining(applied, count),
       windowMs: count.windowMs,
       resetAt: new Date(now + Math.max(0, count.resetInMs)),
     }
   })
 }
 
-function remaining({ limit }: Quota, { used }: Count): number {
-  return Math.max(0, limit - used)
+function remaining({ limit }: AppliedLimit, { used, exhausted }: Count): number {
+  return exhausted ? 0 : Math.max(0, limit - used)
 }
 
 /** The limit that will say no first: what refuses; then the least that is left; then the longest wait. */
-function binding(quotas: readonly Quota[], counts: readonly Count[]): number {
+function binding(limits: readonly AppliedLimit[], counts: readonly Count[]): number {
   let found = 0
-  for (let index = 1; index < quotas.length; index++) {
+  for (let index = 1; index < limits.length; index++) {
     const [here, there] = [counts[index]!, counts[found]!]
     if (here.refuses !== there.refuses) {
       if (here.refuses) found = index
       continue
     }
-    const difference = remaining(quotas[index]!, here) - remaining(quotas[found]!, there)
+    const difference = remaining(limits[index]!, here) - remaining(limits[found]!, there)
     if (difference < 0 || (difference === 0 && here.resetInMs > there.resetInMs)) found = index
   }
   return found

@@ -12,7 +12,10 @@ export interface SheddingOptions {
   heap?: Watermarks
   /** Shares of the container's memory limit, page cache not counted. Default `[0.9, 0.8]`; without a limit it is not looked at. */
   memory?: Watermarks
-  /** How late the event loop is, milliseconds at the 99th percentile of half a second. Default `[250, 100]`. */
+  /**
+   * How late the event loop is, milliseconds at the 99th percentile of half a second. Entered by two samples in a row,
+   * because one long pause (a garbage collection, a large page) is no overload. Default `[250, 100]`.
+   */
   eventLoopP99Ms?: Watermarks
   /** Requests under way at once; from 80 % on anonymous documents and from 90 % on anonymous API calls are turned away. Default: any number. */
   maxInFlight?: number
@@ -63,6 +66,8 @@ export class LoadShedding {
   readonly #stop: () => void
   #sampled: LoadLevel = 0
   #inFlight = 0
+  /** Whether the event loop was too late in the sample before. */
+  #wasLate = false
 
   /** Throws ConfigError for watermarks that cannot be. */
   constructor(options: SheddingOptions, clock: Clock, vitals: () => Vitals = vitalsOfProcess) {
@@ -79,10 +84,15 @@ export class LoadShedding {
     this.#stop = every(clock, SAMPLE_EVERY_MS, () => this.#sample())
   }
 
-  /** The level for a request that is not counted yet. */
-  level(): LoadLevel {
+  /** The level by samples alone. */
+  get sampled(): LoadLevel {
+    return this.#sampled
+  }
+
+  /** The level for a request that is not counted yet; `own` is 1 for one that is, so that it does not stand in its own way. */
+  level(own: 0 | 1 = 0): LoadLevel {
     if (this.#most === Number.POSITIVE_INFINITY) return this.#sampled
-    const byRequests = inFlightLevel(this.#inFlight, this.#most)
+    const byRequests = inFlightLevel(this.#inFlight - own, this.#most)
     return byRequests > this.#sampled ? byRequests : this.#sampled
   }
 
@@ -109,9 +119,20 @@ export class LoadShedding {
     const readings: Reading[] = [
       reading(this.#vitals.heap(), heap),
       reading(this.#vitals.memory() ?? 0, memory),
-      reading(this.#vitals.eventLoopP99Ms(), eventLoopP99Ms),
+      this.#lateness(eventLoopP99Ms),
     ]
     this.#sampled = nextLevel(this.#sampled, readings)
+  }
+
+  /** The 99th percentile of some fifty looks is the longest of them: a single pause, seen once. */
+  #lateness(marks: Watermarks): Reading {
+    const ms = this.#vitals.eventLoopP99Ms()
+    const [enter, leave] = marks
+    const isLate = ms >= enter
+    // Held against the lower mark, so that it changes nothing by itself.
+    const value = isLate && !this.#wasLate ? Math.min(leave, enter * 0.999) : ms
+    this.#wasLate = isLate
+    return reading(value, marks)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { RequestClass } from '../http/request-class.ts'
 import { classify } from './classify.ts'
 import type { PassDecision } from './decision.ts'
-import type { Guard } from './guard.ts'
+import type { Guard, GuardStats } from './guard.ts'
 import type { GuardRequest } from './guard-request.ts'
 
 /** A guard that is switched off. */
@@ -18,6 +18,16 @@ export class OpenGuard implements Guard {
 
   check(request: GuardRequest): PassDecision {
     return new Unread(request, this.#apiPrefixes)
+  }
+
+  async peek(): Promise<readonly []> {
+    return []
+  }
+
+  async reset(): Promise<void> {}
+
+  stats(): GuardStats {
+    return { passed: 0, refused: 0, shed: 0, refunded: 0, callers: 0, overflowing: false }
   }
 
   async close(): Promise<void> {}

@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors/errors.ts'
+import { type Reading, segmentsOf } from './readings.ts'
 import { normalPath } from './request-path.ts'
 
 /** Where something applies: a path, or a family of paths, for one method or for all. */
@@ -6,8 +7,10 @@ export interface Pattern {
   /** As it was given. */
   readonly text: string
   readonly method: string | undefined
-  /** Lower case; `:` stands for any one segment. */
+  /** Lower case, percent-decoded; `:` stands for any one segment. */
   readonly segments: readonly string[]
+  /** The same as they were given, for what minds letters. */
+  readonly exact: readonly string[]
   /** Whether anything may follow. */
   readonly open: boolean
 }
@@ -32,15 +35,15 @@ export function readPattern(text: string, option: string): Pattern {
   const given = words.at(-1)!
   if (given !== '*' && !given.startsWith('/')) throw refuse('does not begin with a slash')
   if (/[?#]/.test(given)) throw refuse('has a query or fragment, which no path has')
-  const segments = normalPath(given === '*' ? '/*' : given)
-    .slice(1)
-    .split('/')
-    .filter((segment) => segment !== '')
-    .map((segment) => (segment.startsWith(':') ? ':' : segment.toLowerCase()))
+  if (given.includes('\\')) throw refuse('has a backslash, which routers read as a slash; write a slash')
+  const exact = segmentsOf(normalPath(given === '*' ? '/*' : given))
+  const segments = exact.map((segment) => (segment.startsWith(':') ? ':' : segment.toLowerCase()))
   const open = segments.at(-1) === '*'
   if (open) segments.pop()
+  if (segments.some((segment) => segment === '.' || segment === '..'))
+    throw refuse('has a dot segment; write the path that it leads to')
   if (segments.some((segment) => segment.includes('*'))) throw refuse('has a * that is not the whole of its end')
-  return { text, method, segments, open }
+  return { text, method, segments, exact: exact.slice(0, segments.length), open }
 }
 
 /** Whether a path's segments (lower case) are among those that the pattern means. */
@@ -73,50 +76,26 @@ function rank({ segments }: Pattern, index: number): number {
   return segment === undefined ? 2 : segment === ':' ? 1 : 0
 }
 
-export function segmentsOf(path: string): readonly string[] {
-  return path === '/' ? [] : path.slice(1).toLowerCase().split('/')
-}
-
 /** Paths that are let off. Letters count here: to let off too little costs a limit, to let off too much costs the app. */
 export class PathList {
-  readonly #literals = new Set<string>()
-  readonly #patterns: Pattern[] = []
-  readonly #exact: ReadonlyArray<readonly string[]>
+  readonly #patterns: readonly Pattern[]
 
   constructor(paths: readonly string[], option: string) {
     if (!Array.isArray(paths)) throw new ConfigError(option, `${option} must be a list of paths`)
-    const exact: string[][] = []
-    for (const text of paths) {
+    this.#patterns = paths.map((text) => {
       const pattern = readPattern(text, option)
       if (pattern.method !== undefined)
         throw new ConfigError(option, `${option}: ${JSON.stringify(text)} names a method; give the path alone`)
-      const path = normalPath(text)
-      if (!pattern.open && !pattern.segments.includes(':')) this.#literals.add(path)
-      else {
-        this.#patterns.push(pattern)
-        exact.push(path.slice(1).split('/'))
-      }
-    }
-    this.#exact = exact
+      return pattern
+    })
   }
 
-  has(path: string): boolean {
-    if (this.#literals.has(path)) return true
-    if (this.#patterns.length === 0) return false
-    const segments = path === '/' ? [] : path.slice(1).split('/')
-    // A dot segment means another path to a router that resolves it.
-    if (segments.some((segment) => segment === '.' || segment === '..')) return false
-    return this.#patterns.some((pattern, index) => matchesExactly(pattern, this.#exact[index]!, segments))
+  has(path: Reading): boolean {
+    return this.#patterns.some((pattern) => meansExactly(pattern, path))
   }
 }
 
-function matchesExactly(pattern: Pattern, given: readonly string[], segments: readonly string[]): boolean {
-  if (
-    !matches(
-      pattern,
-      segments.map((segment) => segment.toLowerCase()),
-    )
-  )
-    return false
-  return pattern.segments.every((segment, index) => segment === ':' || given[index] === segments[index])
+function meansExactly({ segments, exact, open }: Pattern, path: Reading): boolean {
+  if (open ? path.length < segments.length : path.length !== segments.length) return false
+  return segments.every((segment, index) => segment === ':' || exact[index] === path[index])
 }

@@ -1,13 +1,13 @@
-const SCHEME_AND_HOST = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i
+const SCHEME_AND_HOST = /^[a-z][a-z0-9+.-]*:\/\/[^/\\?#]*/i
 /** Most paths are as they should be, and are told so by one look. */
 const NEEDS_WORK = /[%?#]|\/\/|.\/$|^[^/]|^$/
 const ESCAPE = /%([0-9a-f]{2})/gi
 const UNRESERVED = /[a-z0-9._~-]/i
 
 /**
- * A request target as patterns are matched with it: without scheme, host and query, with one slash where there are
- * several, none at the end, and escapes in one way of writing (RFC 3986, section 6.2.2: `%7e` is `~`, `%2f` is `%2F`).
- * Dot segments stay: resolving them would let `/api/chat/../../health` pass for `/health` before a router that does not.
+ * A request target as it was sent, in one way of writing: without scheme, host and query, with one slash where there are
+ * several, none at the end, and escapes as RFC 3986, section 6.2.2, has them (`%7e` is `~`, `%2f` is `%2F`). Dot segments
+ * and backslashes stay: what a router may make of them is in `readings.ts`.
  */
 export function normalPath(target: string): string {
   if (!NEEDS_WORK.test(target)) return target

@@ -1,86 +1,29 @@
 import type { DefaultRateLimit } from '../config/rate-limit.ts'
 import { ConfigError } from '../errors/errors.ts'
-import type { Milliseconds } from '../time/clock.ts'
-import { bySpecificity, matches, type Pattern, readPattern, segmentsOf } from './patterns.ts'
+import type { AppliedLimit, LimitsByCaller } from './applied-limit.ts'
+import type { Identity } from './guard-request.ts'
+import { type Limit, readLimits } from './limit.ts'
+import { LimitBook } from './limit-book.ts'
+import { bySpecificity, matches, type Pattern, readPattern } from './patterns.ts'
+import type { Reading } from './readings.ts'
 
-/**
- * How much one caller may do. `'60/minute'`: a window that begins with the first request and ends a minute later.
- * `'10/month'`: the calendar month, UTC. Limits with the same `name` share one counter, whatever route they stand at,
- * and must agree in everything else.
- */
-export type Limit =
-  | `${number}/${'second' | 'minute' | 'hour' | 'day' | 'month'}`
-  | {
-      /** Shares its counter with every limit of this name. Default: a counter of the pattern's own. */
-      name?: string
-      /** Requests a window. */
-      limit: number
-      windowMs: Milliseconds | 'month'
-      /** For callers whom nobody has identified. Default `limit`. */
-      anon?: number
-      /** For users and sessions. Default `limit`. */
-      auth?: number
-      /**
-       * While the store cannot be asked: `local` counts in this process, up to its share of the limit; `open` lets
-       * everything in; `closed` answers 503. Default `local`.
-       */
-      onStoreError?: 'local' | 'open' | 'closed'
-    }
+/** What holds for a pattern: limits, or a function of who is asking that gives them. */
+export type RuleOption = Limit | readonly Limit[] | ((caller: Identity) => Limit | readonly Limit[])
 
-export type OnStoreError = 'local' | 'open' | 'closed'
-
-/** One limit as it stands for one kind of caller. */
-export interface Quota {
-  /** Which counter; the same for anonymous and signed-in callers, who never share a key. */
-  readonly counter: string
-  /** The counter's place among all, from 0. */
-  readonly slot: number
-  /** What users and headers call it. */
-  readonly name: string
-  readonly limit: number
-  /** So many requests stop a window whatever comes, given back or not. */
-  readonly ceiling: number
-  readonly windowMs: Milliseconds | 'month'
-  readonly onStoreError: OnStoreError
-}
-
-/** How many times its limit a window's ceiling is. */
-export const CEILING = 10
-
-/** What holds for the requests of a pattern. */
-export interface Rule {
+/** What holds for the requests of a pattern, or of the patterns that the readings of one target have. */
+export interface Rule extends LimitsByCaller {
+  /** The most specific one, and what events name. */
   readonly pattern: Pattern
-  /** Whether somebody wrote it for these paths; the default rule was not. */
+  /** Whether somebody wrote it; the default rule nobody did. */
   readonly own: boolean
-  readonly anonymous: readonly Quota[]
-  readonly signedIn: readonly Quota[]
+  /** Where the limits follow the caller: `anonymous` and `signedIn` are then of a caller of whom nothing is known. */
+  readonly byCaller?: (caller: Identity) => LimitsByCaller
 }
 
-const UNITS: Readonly<Record<string, Milliseconds | 'month'>> = {
-  second: 1_000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-  month: 'month',
-}
-const TEXT = /^(\d+)\/(second|minute|hour|day|month)$/
-const LONGEST_WINDOW_MS: Milliseconds = 366 * 86_400_000
-const MOST_REQUESTS = 1_000_000_000
-/** What can stand in a header between quotes (RFC 9651, section 3.3.3). */
-const NAME = /^[\x20-\x21\x23-\x5b\x5d-\x7e]{1,64}$/
-const ON_STORE_ERROR: readonly unknown[] = ['local', 'open', 'closed']
-
-const ACCEPTED =
-  "accepted: '10/month' (second, minute, hour, day, month), or { limit, windowMs, name?, anon?, auth?, onStoreError? }"
-
-interface ReadLimit {
-  readonly name: string | undefined
-  readonly label: string
-  readonly windowMs: Milliseconds | 'month'
-  readonly anon: number
-  readonly auth: number
-  readonly onStoreError: OnStoreError
-}
+/** Combinations of rules that ambiguous targets have led to. */
+const MOST_COMBINATIONS = 1_000
+/** Different limits that a function gave, by what they are. */
+const MOST_REMEMBERED = 1_000
 
 /**
  * The rules of a guard, the most specific first; the last one means everything. Throws ConfigError for the first
@@ -88,63 +31,16 @@ interface ReadLimit {
  */
 export class Rules {
   readonly all: readonly Rule[]
-  /** How many counters there are. */
-  readonly counters: number
+  readonly #book = new LimitBook()
+  readonly #combined = new Map<string, Rule>()
 
   constructor(table: unknown, preset: DefaultRateLimit) {
     if (table !== undefined && (typeof table !== 'object' || table === null || Array.isArray(table)))
       throw new ConfigError('rules', 'rules must be an object of patterns and their limits')
-    const named = new Map<string, { limit: ReadLimit; pattern: string }>()
-    const slots = new Map<string, number>()
-    const quota = (pattern: Pattern, limit: ReadLimit, caller: 'anon' | 'auth'): Quota => {
-      const counter = limit.name ?? `${pattern.text} ${limit.label}`
-      // A name of one's own must not meet a counter that a pattern named.
-      const key = limit.name === undefined ? `pattern ${counter}` : `name ${counter}`
-      if (!slots.has(key)) slots.set(key, slots.size)
-      return {
-        counter: key,
-        slot: slots.get(key)!,
-        name: limit.name ?? limit.label,
-        limit: limit[caller],
-        ceiling: limit[caller] * CEILING,
-        windowMs: limit.windowMs,
-        onStoreError: limit.onStoreError,
-      }
-    }
-    const rule = (pattern: Pattern, own: boolean, limits: readonly ReadLimit[]): Rule => ({
-      pattern,
-      own,
-      anonymous: limits.map((limit) => quota(pattern, limit, 'anon')),
-      signedIn: limits.map((limit) => quota(pattern, limit, 'auth')),
-    })
-    const rules: Rule[] = []
-    for (const [text, given] of Object.entries((table ?? {}) as Record<string, unknown>)) {
-      const option = `rules[${JSON.stringify(text)}]`
-      const pattern = readPattern(text, 'rules')
-      const limits = (Array.isArray(given) ? given : [given]).map((limit) => readLimit(limit, option))
-      if (limits.length === 0)
-        throw new ConfigError(option, `${option} has no limit; a path that needs none belongs in publicPaths`)
-      const labels = limits.map(({ name, label }) => name ?? label)
-      if (new Set(labels).size < labels.length)
-        throw new ConfigError(option, `${option} has the limit ${labels.find((l, i) => labels.indexOf(l) < i)} twice`)
-      for (const limit of limits) {
-        if (limit.name === undefined) continue
-        const known = named.get(limit.name)
-        if (known && !agree(known.limit, limit))
-          throw new ConfigError(
-            option,
-            `${option}: the limit named ${JSON.stringify(limit.name)} has other numbers than under ${JSON.stringify(known.pattern)}; limits that share a name share a counter, so they must agree`,
-          )
-        named.set(limit.name, known ?? { limit, pattern: text })
-      }
-      rules.push(rule(pattern, !meansEverything(pattern), limits))
-    }
-    if (!rules.some(({ pattern }) => meansEverything(pattern)))
-      rules.push(
-        rule(readPattern('*', 'rules'), false, [
-          { ...preset, name: undefined, label: 'default', onStoreError: 'local' },
-        ]),
-      )
+    const rules = Object.entries((table ?? {}) as Record<string, unknown>).map(([text, given]) =>
+      this.#read(readPattern(text, 'rules'), given, `rules[${JSON.stringify(text)}]`),
+    )
+    if (!rules.some(({ pattern }) => meansEverything(pattern))) rules.push(this.#preset(preset))
     rules.sort((a, b) => bySpecificity(a.pattern, b.pattern))
     for (const [index, { pattern }] of rules.entries()) {
       const before = rules[index - 1]?.pattern
@@ -155,67 +51,131 @@ export class Rules {
         )
     }
     this.all = rules
-    this.counters = slots.size
   }
 
-  /** The rules whose pattern means a path (in its normal form), the most specific first. */
-  at(path: string): readonly Rule[] {
-    const segments = segmentsOf(path)
-    return this.all.filter(({ pattern }) => matches(pattern, segments))
+  /**
+   * What holds for a request, given every reading of its target: the most specific rule of each. Where they differ,
+   * the limits of all of them hold, because nobody knows here which reading the router will choose. Undefined as a
+   * method stands for whichever has the most specific rule.
+   */
+  for(readings: readonly Reading[] | 'any', method: string | undefined): Rule {
+    const found = new Set<Rule>()
+    if (readings === 'any') for (const rule of this.all) found.add(rule)
+    else for (const reading of readings) found.add(this.#at(reading, method))
+    return found.size === 1 ? [...found][0]! : this.#combine([...found])
+  }
+
+  #at(reading: Reading, method: string | undefined): Rule {
+    const segments = reading.map((segment) => segment.toLowerCase())
+    for (const rule of this.all) if (isFor(rule.pattern, method) && matches(rule.pattern, segments)) return rule
+    return this.all.at(-1)!
+  }
+
+  #combine(rules: readonly Rule[]): Rule {
+    const sorted = rules.toSorted((a, b) => this.all.indexOf(a) - this.all.indexOf(b))
+    const key = sorted.map((rule) => this.all.indexOf(rule)).join(' ')
+    let combined = this.#combined.get(key)
+    if (!combined) {
+      combined = combine(sorted)
+      if (this.#combined.size >= MOST_COMBINATIONS) this.#combined.clear()
+      this.#combined.set(key, combined)
+    }
+    return combined
+  }
+
+  #read(pattern: Pattern, given: unknown, option: string): Rule {
+    if (typeof given !== 'function') {
+      const limits = this.#book.apply(pattern, readLimits(given, option), option, true)
+      return { pattern, own: true, ...limits }
+    }
+    const byCaller = this.#remembering(pattern, given as (caller: Identity) => unknown, option)
+    return { pattern, own: true, ...byCaller({}), byCaller }
+  }
+
+  /** Reads what a function gives once for each thing it gives: callers of one plan share one list of limits. */
+  #remembering(pattern: Pattern, limitsOf: (caller: Identity) => unknown, option: string) {
+    const byText = new Map<string, LimitsByCaller>()
+    const byObject = new WeakMap<object, LimitsByCaller>()
+    return (caller: Identity): LimitsByCaller => {
+      const given = limitsOf(caller)
+      const isObject = typeof given === 'object' && given !== null
+      const known = isObject ? byObject.get(given) : byText.get(String(given))
+      if (known) return known
+      // A list written out anew at each call is the same list; functions (`cost`) are not seen in the text.
+      const text = isObject
+        ? JSON.stringify(given, (_, value) => (typeof value === 'function' ? null : value))
+        : String(given)
+      const hasFunctions = isObject && containsFunction(given)
+      let limits = hasFunctions ? undefined : byText.get(text)
+      if (!limits) {
+        limits = this.#book.apply(pattern, readLimits(given, option), option, false)
+        if (byText.size >= MOST_REMEMBERED) byText.clear()
+        if (!hasFunctions) byText.set(text, limits)
+      }
+      // An object that may be changed later is read by its text, which then is another.
+      if (isObject && (hasFunctions || Object.isFrozen(given))) byObject.set(given, limits)
+      return limits
+    }
+  }
+
+  #preset({ windowMs, anon, auth }: DefaultRateLimit): Rule {
+    const pattern = readPattern('*', 'rules')
+    const limit = {
+      name: undefined,
+      label: 'default',
+      windowMs,
+      sliding: false,
+      anon,
+      auth,
+      cost: 1,
+      onStoreError: 'local',
+    } as const
+    return { pattern, own: false, ...this.#book.apply(pattern, [limit], 'rules', true) }
   }
 }
 
-function meansEverything({ method, segments, open }: Pattern): boolean {
+/** The limits of a rule for one caller. */
+export function limitsFor(rule: Rule, caller: Identity | undefined, signedIn: boolean): readonly AppliedLimit[] {
+  const limits = rule.byCaller ? rule.byCaller(caller ?? {}) : rule
+  return signedIn ? limits.signedIn : limits.anonymous
+}
+
+/** Whether a pattern means requests of any path and method. */
+export function meansEverything({ method, segments, open }: Pattern): boolean {
   return method === undefined && segments.length === 0 && open
 }
 
-function agree(a: ReadLimit, b: ReadLimit): boolean {
-  return a.windowMs === b.windowMs && a.anon === b.anon && a.auth === b.auth && a.onStoreError === b.onStoreError
+/** What GET may do, HEAD may. */
+function isFor({ method: only }: Pattern, method: string | undefined): boolean {
+  return only === undefined || method === undefined || only === method || (only === 'GET' && method === 'HEAD')
 }
 
-function readLimit(given: unknown, option: string): ReadLimit {
-  if (typeof given === 'string') {
-    const found = TEXT.exec(given)
-    if (!found) throw new ConfigError(option, `${option}: ${JSON.stringify(given)} is no limit; ${ACCEPTED}`)
-    const limit = requests(Number(found[1]), option, 'the number before the slash')
-    return {
-      name: undefined,
-      label: given,
-      windowMs: UNITS[found[2]!]!,
-      anon: limit,
-      auth: limit,
-      onStoreError: 'local',
+/** All limits of several rules; those that share a counter once, by the smallest number. */
+function combine(rules: readonly Rule[]): Rule {
+  const merge = (lists: readonly (readonly AppliedLimit[])[]): readonly AppliedLimit[] => {
+    const byCounter = new Map<string, AppliedLimit>()
+    for (const limit of lists.flat()) {
+      const held = byCounter.get(limit.counter)
+      if (!held || limit.limit < held.limit) byCounter.set(limit.counter, limit)
     }
+    return [...byCounter.values()]
   }
-  if (typeof given !== 'object' || given === null)
-    throw new ConfigError(option, `${option}: ${JSON.stringify(given)} is no limit; ${ACCEPTED}`)
-  const { name, limit: all, windowMs, anon, auth, onStoreError = 'local', ...rest } = given as Record<string, unknown>
-  const [unknown] = Object.keys(rest)
-  if (unknown !== undefined) throw new ConfigError(option, `${option}: a limit has no ${unknown}; ${ACCEPTED}`)
-  if (name !== undefined && (typeof name !== 'string' || !NAME.test(name)))
-    throw new ConfigError(option, `${option}: name must be 1 to 64 ASCII characters without quotes and backslashes`)
-  if (windowMs !== 'month' && !(typeof windowMs === 'number' && windowMs >= 1 && windowMs <= LONGEST_WINDOW_MS))
-    throw new ConfigError(option, `${option}: windowMs must be 'month' or milliseconds from 1 to ${LONGEST_WINDOW_MS}`)
-  if (!ON_STORE_ERROR.includes(onStoreError))
-    throw new ConfigError(option, `${option}: onStoreError must be local, open or closed`)
-  const limit = requests(all, option, 'limit')
+  const all = (parts: readonly LimitsByCaller[]): LimitsByCaller => ({
+    anonymous: merge(parts.map(({ anonymous }) => anonymous)),
+    signedIn: merge(parts.map(({ signedIn }) => signedIn)),
+  })
   return {
-    name: name as string | undefined,
-    label: labelOf(limit, windowMs),
-    windowMs,
-    anon: anon === undefined ? limit : requests(anon, option, 'anon'),
-    auth: auth === undefined ? limit : requests(auth, option, 'auth'),
-    onStoreError: onStoreError as OnStoreError,
+    pattern: rules[0]!.pattern,
+    own: rules.some(({ own }) => own),
+    ...all(rules),
+    ...(rules.some(({ byCaller }) => byCaller) && {
+      byCaller: (caller: Identity) => all(rules.map((rule) => rule.byCaller?.(caller) ?? rule)),
+    }),
   }
 }
 
-function requests(value: unknown, option: string, what: string): number {
-  if (!Number.isInteger(value) || !((value as number) >= 1 && (value as number) <= MOST_REQUESTS))
-    throw new ConfigError(option, `${option}: ${what} must be a whole number from 1 to ${MOST_REQUESTS}`)
-  return value as number
-}
-
-function labelOf(limit: number, windowMs: Milliseconds | 'month'): string {
-  const unit = Object.keys(UNITS).find((name) => UNITS[name] === windowMs)
-  return `${limit}/${unit ?? `${windowMs}ms`}`
+function containsFunction(given: object): boolean {
+  return Object.values(given).some(
+    (value) => typeof value === 'function' || (typeof value === 'object' && value !== null && containsFunction(value)),
+  )
 }

@@ -3,6 +3,7 @@ import type { Database } from '../database/database.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import type { RedisRoom } from '../redis/redis.ts'
+import type { SessionResolver } from '../sessions/session.ts'
 import type { Clock } from '../time/clock.ts'
 import { processWideSymbol } from './process-wide.ts'
 
@@ -16,6 +17,8 @@ export interface InstanceParts {
   readonly database: DatabaseConfig | undefined
   /** The database that all rooms of the instance share; undefined where none is configured. */
   readonly openDatabase: (() => Promise<Database>) | undefined
+  /** The session resolver that was given; undefined where sessions are those of login and bearer tokens. */
+  readonly session: SessionResolver | undefined
   /** What the instance opened of Redis; undefined without Redis. */
   readonly redis: RedisRoom | undefined
 }

@@ -120,6 +120,11 @@ export class RedisConnection implements Redis {
     return this.#life !== undefined
   }
 
+  /** Whether keys of one script have to share a slot. */
+  get isCluster(): boolean {
+    return this.#options.config.cluster
+  }
+
   /** Whether asking is worth it: it is there, or it is not known yet. */
   get isUsable(): boolean {
     if (this.#life !== undefined) return true

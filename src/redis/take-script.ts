@@ -1,4 +1,4 @@
-import type { Quota } from '../guard/rules.ts'
+import type { AppliedLimit } from '../guard/applied-limit.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { Month } from '../time/month.ts'
 import { defineScript, type Script } from './script.ts'
@@ -34,58 +34,120 @@ export const NOW_IN_LUA = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
+/** More limits than this are read and written one by one: a Lua function has 200 variables, and 250 arguments. */
+const MOST_AT_ONCE = 20
+
+/** How many arguments each request of a take has, after all keys. */
+export const takeArguments = (limits: readonly AppliedLimit[]) => (costsPoints(limits) ? 2 + limits.length : 2)
+
+/** Whether a request can cost anything but one point in each limit. */
+export const costsPoints = (limits: readonly AppliedLimit[]) => limits.some(({ cost }) => cost !== 1)
+
+/** How many numbers the answer has for each limit: one more in a refusal, and one more where it slides. */
+export const answerLength = ({ sliding }: AppliedLimit, admitted: boolean) => (admitted ? 2 : 3) + (sliding ? 1 : 0)
+
 /**
- * The script that takes a request's places in all limits of one rule, or none. A caller is one hash. A counter is one
- * field of three doubles: when its window began, how many are charged, how many were admitted. `~0` to `~7`: the last
- * attempts that were counted, and when. `~undone`: attempts that must not count any more, should they still come.
+ * The script that takes the places of requests in all limits of one rule, for each request all or none: those of one turn
+ * of the event loop together. A caller is one hash, KEYS[k] that of the k-th request. A counter is one field of three
+ * doubles: when its window began, how many points are charged, how many were admitted; where it slides, a fourth: what
+ * the window before held. `~0` to `~7`: the last attempts that were counted, and when. `~undone`: attempts that must not
+ * count any more, should they still come.
  *
- * ARGV: the attempt; whether it may be refused. Answers whether all were taken and the time; then for each limit: charged,
- * when its window began (0: it has not), and in a refusal whether it refuses.
+ * ARGV, for each request: the attempt; whether it may be refused; where requests cost points, those of each limit.
+ * Answers with the time, then for each request: 1 where all were taken, 0 where none, -1 and why where its hash is none;
+ * then for each limit: charged, when its window began (0: it has not), in a refusal whether it refuses (2: because of
+ * all that was admitted), and where it slides what the window before held.
  *
  * Written out for the rule, its numbers and fields in the text: sending and reading them for each request cost a third of
  * the whole. There are as many scripts as there are rules, and new ones when a month begins; `month`, by the caller's
  * clock, is believed only where Redis's own lies within.
  */
-export function takeScript(quotas: readonly Quota[], month: Month): Script {
-  const each = (write: (quota: Quota, n: number) => string, between = '\n') =>
-    quotas.map((quota, index) => write(quota, index + 1)).join(between)
-  const fields = quotas.map(({ counter }) => luaText(counter))
+export function takeScript(limits: readonly AppliedLimit[], month: Month): Script {
+  const count = limits.length
+  const many = count > MOST_AT_ONCE
+  const withCosts = costsPoints(limits)
+  const each = (write: (limit: AppliedLimit, n: number) => string, between = '\n') =>
+    limits.map((limit, index) => write(limit, index + 1)).join(between)
+  const fields = limits.map(({ counter }) => luaText(counter))
+  const v = (name: string, n: number) => (many ? `${name}[${n}]` : `${name}${n}`)
+  const cost = (n: number) => (withCosts ? v('cost', n) : '1')
+  const names = (limit: AppliedLimit, n: number) =>
+    ['start', 'charged', 'total', ...(limit.sliding ? ['before'] : [])].map((name) => v(name, n)).join(', ')
+  const packed = (limit: AppliedLimit, n: number) =>
+    `pack('<ddd${limit.sliding ? 'd' : ''}', ${v('start', n)}, ${v('charged', n)} + ${cost(n)}, ${v('total', n)} + ${cost(n)}${limit.sliding ? `, ${v('before', n)}` : ''})`
+  const note = `'~' .. ${withCosts || count === 0 ? '(string.byte(attempt, #attempt) or 0) % 8' : `${v('total', 1)} % 8`}, attempt .. now`
   return defineScript(
     'guard-take',
     `${NOW_IN_LUA}
-local unpacked, packed, attempt = struct.unpack, struct.pack, ARGV[1]
-local held = redis.call('HMGET', KEYS[1], ${[...fields, "'~undone'"].join(', ')})
-local undone = held[${quotas.length + 1}]
-if undone and string.find(undone, attempt, 1, true) then return {0, now} end
-local spent, exhausted, lasts = false, false, 0
-${quotas.some(({ windowMs }) => windowMs === 'month') ? monthInLua(month) : ''}
-${each(
-  ({ limit, ceiling, windowMs }, n) => `local start${n}, charged${n}, total${n} = 0, 0, 0
-if held[${n}] then start${n}, charged${n}, total${n} = unpacked('<ddd', held[${n}]) end
-${windowMs === 'month' ? monthOf(n) : windowOf(n, windowMs)}
-if charged${n} >= ${limit} then spent = true end
-if total${n} >= ${luaNumber(ceiling)} then exhausted = true end`,
-)}
-local refused = spent and ARGV[2] == '1'
-if refused or exhausted then
-  return {0, now${each(
-    ({ limit, ceiling }, n) => `,
-    charged${n}, total${n} == 0 and 0 or start${n},
-    (total${n} >= ${luaNumber(ceiling)} or (refused and charged${n} >= ${limit})) and 1 or 0`,
-    '',
-  )}}
+local unpack, pack = struct.unpack, struct.pack
+${limits.some(({ windowMs }) => windowMs === 'month') ? monthInLua(month) : ''}
+local answer, at, argument = {now}, 1, 1
+for k = 1, #KEYS do
+  local key, attempt, mayRefuse = KEYS[k], ARGV[argument], ARGV[argument + 1] == '1'
+  ${many ? 'local start, charged, total, before, over, cost = {}, {}, {}, {}, {}, {}' : ''}
+  ${withCosts ? each((_limit, n) => `${many ? '' : 'local '}${v('cost', n)} = tonumber(ARGV[argument + ${n + 1}])`) : ''}
+  argument = argument + ${takeArguments(limits)}
+  local held = redis.pcall('HMGET', key, '~undone'${many ? '' : each((_limit, n) => `, ${fields[n - 1]}`, '')})
+  if held.err then
+    answer[at + 1], answer[at + 2] = -1, held.err
+    at = at + 2
+  elseif held[1] and string.find(held[1], attempt, 1, true) then
+    answer[at + 1], answer[at + 2] = -1, 'undone'
+    at = at + 2
+  else
+    ${many ? each((_limit, n) => `held[${n + 1}] = redis.call('HGET', key, ${fields[n - 1]})`) : ''}
+    local spent, exhausted, lasts = false, false, 0
+    ${each(
+      (limit, n) => `${many ? '' : 'local '}${names(limit, n)} = 0, 0, 0${limit.sliding ? ', 0' : ''}
+    if held[${n + 1}] then ${names(limit, n)} = unpack('<ddd${limit.sliding ? 'd' : ''}', held[${n + 1}]) end
+    ${limit.windowMs === 'month' ? monthOf(v, n) : limit.sliding ? slidingOf(v, n, limit.windowMs) : windowOf(v, n, limit.windowMs)}
+    ${many ? '' : 'local '}${v('over', n)} = ${isSpent(limit, v, n, cost(n))}
+    if ${v('over', n)} then spent = true end
+    if ${v('total', n)} + ${cost(n)} > ${luaNumber(limit.ceiling)} then exhausted = true end`,
+    )}
+    local refused = spent and mayRefuse
+    if refused or exhausted then
+      answer[at + 1] = 0
+      at = at + 1
+      ${each(
+        (
+          limit,
+          n,
+        ) => `answer[at + 1], answer[at + 2] = ${v('charged', n)}, ${v('total', n)} == 0${limit.sliding ? ` and ${v('before', n)} == 0` : ''} and 0 or ${v('start', n)}
+      answer[at + 3] = ${v('total', n)} + ${cost(n)} > ${luaNumber(limit.ceiling)} and 2 or (refused and ${v('over', n)}) and 1 or 0
+      ${limit.sliding ? `answer[at + 4] = ${v('before', n)}` : ''}
+      at = at + ${answerLength(limit, false)}`,
+      )}
+    else
+      ${
+        count === 0
+          ? ''
+          : many
+            ? `${each((limit, n) => `redis.call('HSET', key, ${fields[n - 1]}, ${packed(limit, n)})`)}
+      redis.call('HSET', key, ${note})`
+            : `redis.call('HSET', key, ${each((limit, n) => `${fields[n - 1]}, ${packed(limit, n)}`, ', ')}, ${note})`
+      }
+      if lasts > 0 and redis.call('PTTL', key) < lasts then redis.call('PEXPIRE', key, lasts) end
+      answer[at + 1] = 1
+      at = at + 1
+      ${each(
+        (limit, n) => `answer[at + 1], answer[at + 2] = ${v('charged', n)} + ${cost(n)}, ${v('start', n)}
+      ${limit.sliding ? `answer[at + 3] = ${v('before', n)}` : ''}
+      at = at + ${answerLength(limit, true)}`,
+      )}
+    end
+  end
 end
-${
-  quotas.length === 0
-    ? ''
-    : `redis.call('HSET', KEYS[1], ${each(
-        (_quota, n) => `${fields[n - 1]}, packed('<ddd', start${n}, charged${n} + 1, total${n} + 1)`,
-        ', ',
-      )}, '~' .. total1 % 8, attempt .. now)
-if lasts > 0 and redis.call('PTTL', KEYS[1]) < lasts then redis.call('PEXPIRE', KEYS[1], lasts) end`
-}
-return {1, now${each((_quota, n) => `, charged${n} + 1, start${n}`, '')}}`,
+return answer`,
   )
+}
+
+type Variable = (name: string, n: number) => string
+
+function isSpent({ limit, sliding, windowMs }: AppliedLimit, v: Variable, n: number, cost: string): string {
+  if (!sliding) return `${v('charged', n)} + ${cost} > ${limit}`
+  // In products, as in `time/sliding-window.ts`: the quotient would round.
+  return `(${v('charged', n)} + ${cost}) * ${windowMs} + ${v('before', n)} * (${v('start', n)} + ${windowMs} - now) > ${limit} * ${windowMs}`
 }
 
 function monthInLua({ start, end }: Month): string {
@@ -96,18 +158,27 @@ if now < monthStart or now >= monthEnd then
 end`
 }
 
-function monthOf(n: number): string {
-  return `if start${n} < monthStart then
-  start${n}, charged${n}, total${n} = monthStart, 0, 0
-  if monthEnd - now > lasts then lasts = monthEnd - now end
-end`
+function monthOf(v: Variable, n: number): string {
+  return `if ${v('start', n)} < monthStart then
+      ${v('start', n)}, ${v('charged', n)}, ${v('total', n)} = monthStart, 0, 0
+      if monthEnd - now > lasts then lasts = monthEnd - now end
+    end`
 }
 
-function windowOf(n: number, windowMs: Milliseconds): string {
-  return `if now >= start${n} + ${windowMs} then
-  start${n}, charged${n}, total${n} = now, 0, 0
-  if ${windowMs} > lasts then lasts = ${windowMs} end
-end`
+function windowOf(v: Variable, n: number, windowMs: Milliseconds): string {
+  return `if now >= ${v('start', n)} + ${windowMs} then
+      ${v('start', n)}, ${v('charged', n)}, ${v('total', n)} = now, 0, 0
+      if ${windowMs} > lasts then lasts = ${windowMs} end
+    end`
+}
+
+function slidingOf(v: Variable, n: number, windowMs: Milliseconds): string {
+  return `if now >= ${v('start', n)} + ${windowMs} then
+      if now >= ${v('start', n)} + ${2 * windowMs} then ${v('start', n)}, ${v('before', n)} = now, 0
+      else ${v('start', n)}, ${v('before', n)} = ${v('start', n)} + ${windowMs}, ${v('charged', n)} end
+      ${v('charged', n)}, ${v('total', n)} = 0, 0
+      if ${2 * windowMs} > lasts then lasts = ${2 * windowMs} end
+    end`
 }
 
 const luaNumber = (value: number) => (Number.isFinite(value) ? String(value) : 'math.huge')

@@ -91,6 +91,11 @@ export function afterInput(then: () => void): void {
   setImmediate(() => setImmediate(then))
 }
 
+/** Runs `then` at the end of this turn of the event loop: after everything that arrived together was read. */
+export function atTurnsEnd(then: () => void): void {
+  setImmediate(then)
+}
+
 /**
  * Calls `tick` every `ms` until the returned function is called. Unlike an alarm it keeps no process alive: for looking
  * at things that matter only while something else runs.

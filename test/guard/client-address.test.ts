@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ConfigError } from '../../src/errors/errors.ts'
-import { addressBucket, clientBucket, readTrustedPeers } from '../../src/guard/client-address.ts'
+import { addressBucket } from '../../src/guard/address.ts'
+import { ClientAddresses } from '../../src/guard/client-address.ts'
+import { readTrustedProxies } from '../../src/guard/trusted-proxies.ts'
 
 describe('addressBucket', () => {
   test.each<[string, string | undefined]>([
@@ -113,13 +115,12 @@ describe('addressBucket', () => {
 
 describe('clientBucket', () => {
   const ask = (remoteAddress: string | undefined, forwarded: string | null, trustProxy: unknown) =>
-    clientBucket(
-      {
-        header: (name) => (name === 'x-forwarded-for' ? forwarded : '9.9.9.9'),
-        ...(remoteAddress !== undefined && { remoteAddress }),
-      },
-      readTrustedPeers(trustProxy),
-    )
+    new ClientAddresses({ proxies: readTrustedProxies(trustProxy), believesFramework: false }).of({
+      method: 'GET',
+      path: '/',
+      header: (name) => (name === 'x-forwarded-for' ? forwarded : '9.9.9.9'),
+      remoteAddress,
+    }).bucket
 
   test.each<[string, string | undefined, string | null, unknown, string]>([
     ['nobody is trusted unless it is said', '1.1.1.1', '6.6.6.6', undefined, '1.1.1.1'],
@@ -176,7 +177,10 @@ describe('clientBucket', () => {
     [true],
     ['all'],
     ['10.0.0.0/8'],
-    [1],
+    [0],
+    [33],
+    [1.5],
+    ['akamai'],
     [null],
     [['10.0.0.0/33']],
     [['10.0.0.0/-1']],
@@ -186,6 +190,6 @@ describe('clientBucket', () => {
     [[5]],
     [['10.0.0.0/']],
   ])('trustProxy: %j is refused, and says what to give', (trustProxy) => {
-    expect(() => readTrustedPeers(trustProxy)).toThrow(ConfigError)
+    expect(() => readTrustedProxies(trustProxy)).toThrow(ConfigError)
   })
 })

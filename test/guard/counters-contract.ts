@@ -1,20 +1,38 @@
 import { expect, test } from 'vitest'
-import type { CallerKind, Taken } from '../../src/guard/counters.ts'
-import type { Quota } from '../../src/guard/rules.ts'
+import type { AppliedLimit } from '../../src/guard/applied-limit.ts'
+import type { CallerKind, Costs, Taken } from '../../src/guard/counters.ts'
 
 /** Counters of some kind, and the time they live in. */
 export interface Counting {
-  take(kind: CallerKind, id: string, quotas: readonly Quota[], mayRefuse?: boolean): Promise<Taken> | Taken
+  take(
+    kind: CallerKind,
+    id: string,
+    limits: readonly AppliedLimit[],
+    mayRefuse?: boolean,
+    costs?: Costs,
+  ): Promise<Taken> | Taken
   /** Lets time pass for them. */
   wait(ms: number): Promise<void>
 }
 
 let slots = 0
 
-export function quota(limit: number, windowMs: number | 'month', counter = `counter ${slots + 1}`): Quota {
+export function quota(limit: number, windowMs: number | 'month', counter = `counter ${slots + 1}`): AppliedLimit {
   slots++
-  return { counter, slot: slots, name: counter, limit, ceiling: limit * 10, windowMs, onStoreError: 'local' }
+  return {
+    counter,
+    slot: slots,
+    name: counter,
+    limit,
+    ceiling: limit * 10,
+    windowMs,
+    sliding: false,
+    cost: 1,
+    onStoreError: 'local',
+  }
 }
+
+export const sliding = (limit: number, windowMs: number): AppliedLimit => ({ ...quota(limit, windowMs), sliding: true })
 
 const WINDOW_MS = 400
 const LONG_MS = 3_600_000

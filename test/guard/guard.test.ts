@@ -213,16 +213,36 @@ describe('who may be refused', () => {
     ['an image', IMAGE],
     ['anything else', {}],
   ])('%s passes the default rule, and counts, so that the next page is refused', async (_what, headers) => {
-    const { statuses } = guarded({ rules: { '*': '3/minute' } })
+    vi.stubEnv('RATE_LIMIT_MAX', '3')
+    const { statuses } = guarded()
     expect(await statuses(5, () => ask('GET', '/page', { headers }))).toEqual([200, 200, 200, 200, 200])
     expect(await statuses(1, () => ask('GET', '/page', { headers: PAGE }))).toEqual([429])
     // Ten times the limit stops anything.
     expect(passes(await statuses(40, () => ask('GET', '/page', { headers })))).toBe(25)
   })
 
+  test.each(['*', '/*', '/page', 'GET /page'])(
+    'a rule that somebody wrote for %s refuses in every class',
+    async (pattern) => {
+      for (const headers of [RSC, PREFETCH, IMAGE, {}]) {
+        const { statuses } = guarded({ rules: { [pattern]: '5/minute' } })
+        expect(passes(await statuses(60, () => ask('GET', '/page', { headers })))).toBe(5)
+      }
+    },
+  )
+
+  test('what the ceiling refuses has nothing remaining, however much was given back', async () => {
+    const { guard } = guarded({ rules: { '/costly': '1/hour' } })
+    for (let time = 0; time < 10; time++) await pass(await guard.check(ask('POST', '/costly'))).settle(409)
+    const decision = refusal(guard.check(ask('POST', '/costly')))
+    expect(decision.limits).toMatchObject([{ limit: 1, remaining: 0 }])
+    expect(header(decision, 'x-ratelimit-remaining')).toBe('0')
+  })
+
   test('… but not an API path, whatever its headers claim', async () => {
     for (const headers of [RSC, PREFETCH, IMAGE]) {
-      const { statuses } = guarded({ rules: { '*': '3/minute' } })
+      vi.stubEnv('RATE_LIMIT_MAX', '3')
+      const { statuses } = guarded()
       for (const path of ['/api/x', '/API/x', '//api//x', '/%61pi/x'])
         expect(passes(await statuses(5, () => ask('GET', path, { headers })))).toBe(path === '/api/x' ? 3 : 0)
     }
@@ -374,6 +394,7 @@ describe('one refusal, whoever reads it', () => {
       {
         at: clock.now(),
         type: 'guard.refused',
+        status: 429,
         path: '/api/users/:id',
         requestClass: 'api',
         retryAfter: 86_400,
@@ -383,6 +404,7 @@ describe('one refusal, whoever reads it', () => {
       {
         at: clock.now(),
         type: 'guard.refused',
+        status: 429,
         path: '/guilds/:id',
         requestClass: 'document',
         retryAfter: 86_400,
@@ -564,7 +586,7 @@ describe('with a Holdfast', () => {
     expect((await check({ 'x-user': '1' })).action).toBe('refuse')
     expect((await check({})).action).toBe('pass')
     expect((await check({ authorization: 'Bearer made-up' })).action).toBe('refuse')
-    expect(seen).toEqual(['guard.refused', 'guard.refused'])
+    expect(seen).toEqual(['guard.passed', 'guard.passed', 'guard.refused', 'guard.passed', 'guard.refused'])
     await guard.close()
     await guard.close()
   })

@@ -147,7 +147,8 @@ describe('LoadShedding', () => {
       await clock.advance(500)
       levels.push(shed.level())
     }
-    expect(levels).toEqual([1, 2, 3, 3, 2, 1, 0, 0])
+    // One long pause is no overload: it takes two in a row.
+    expect(levels).toEqual(name === 'loopMs' ? [0, 1, 2, 3, 2, 1, 0, 0] : [1, 2, 3, 3, 2, 1, 0, 0])
     shed.close()
     expect(clock.sleepers).toBe(0)
     expect(vitals.stopped).toBe(true)
@@ -213,7 +214,7 @@ describe('under load', () => {
     const guard = createGuard({
       clock: createVirtualClock(),
       shedding: { maxInFlight: 10 },
-      on: (event) => events.push(event),
+      on: (event) => event.type !== 'guard.passed' && events.push(event),
       identify: (request) => (request.header('authorization') === 'good' ? { userId: 'u' } : undefined),
     })
     for (let request = 0; request < inFlight; request++)

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { AppliedLimit } from '../../src/guard/applied-limit.ts'
 import type { Taken } from '../../src/guard/counters.ts'
 import { MemoryCounters } from '../../src/guard/memory-counters.ts'
-import type { Quota } from '../../src/guard/rules.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { type Counting, countersContract, quota } from './counters-contract.ts'
 
@@ -13,7 +13,7 @@ const DAY = 86_400_000
 function world(maxCallers = 1_000, startMs?: number) {
   const clock = createVirtualClock(startMs)
   const counters = new MemoryCounters({ clock, maxCallers })
-  const take = (id: string, quotas: readonly Quota[]) => counters.take('ip', id, quotas, YES)
+  const take = (id: string, quotas: readonly AppliedLimit[]) => counters.take('ip', id, quotas, YES)
   return { clock, counters, take }
 }
 
@@ -82,15 +82,53 @@ describe('bounds', () => {
     const limit = [quota(2, 60_000)]
     take('limited', limit)
     take('limited', limit)
-    let admitted = 0
-    for (let index = 0; index < 10_000; index++) if (take(`new ${index}`, limit).admitted) admitted++
+    for (let index = 0; index < 10_000; index++) take(`new ${index}`, limit)
     expect(take('limited', limit).admitted).toBe(false)
-    // 99 who found a place, and the two that all others share.
-    expect(admitted).toBe(99 + 2)
-    expect(counters.stats()).toEqual({ callers: 100, overflowed: 10_000 - 99 })
+    expect(counters.stats()).toEqual({ callers: 100, overflowing: false })
     await clock.advance(60_000)
     expect(take('limited', limit).admitted).toBe(true)
     expect(take('later', limit).admitted).toBe(true)
+  })
+
+  test('… and does not lock newcomers out: callers who have used little make room', () => {
+    const { counters, take } = world(100)
+    const limit = [quota(60, 'month')]
+    for (let index = 0; index < 10_000; index++) take(`flood ${index}`, limit)
+    for (let index = 0; index < 1_000; index++) expect(take(`visitor ${index}`, limit).admitted).toBe(true)
+    expect(counters.stats().callers).toBe(100)
+  })
+
+  test('… nor where all places are taken by callers who spent theirs: newcomers hardly meet in what they share', async () => {
+    const overflows: boolean[] = []
+    const clock = createVirtualClock()
+    const counters = new MemoryCounters({
+      clock,
+      maxCallers: 100,
+      onOverflow: (kind, overflowing) => kind === 'ip' && overflows.push(overflowing),
+    })
+    const limit = [quota(1, 60_000)]
+    const take = (id: string) => counters.take('ip', id, limit, YES)
+    for (let index = 0; index < 100; index++) take(`spent ${index}`)
+    expect([counters.stats().overflowing, overflows]).toEqual([false, []])
+    let admitted = 0
+    for (let index = 0; index < 1_000; index++) if (take(`visitor ${index}`).admitted) admitted++
+    expect(admitted).toBeGreaterThanOrEqual(990)
+    for (let index = 0; index < 1_000; index++) expect(take(`visitor ${index}`).admitted).toBe(false)
+    for (let index = 0; index < 100; index++) expect(take(`spent ${index}`).admitted).toBe(false)
+    expect([counters.stats(), overflows]).toEqual([{ callers: 100, overflowing: true }, [true]])
+    await clock.advance(60_000)
+    expect(take('later').admitted).toBe(true)
+    expect([counters.stats().overflowing, overflows]).toEqual([false, [true, false]])
+  })
+
+  test('thirty full windows in a row are each admitted in full', async () => {
+    const { clock, take } = world(10)
+    const limit = [quota(7, 1_000), quota(1_000, 'month')]
+    for (let window = 0; window < 30; window++) {
+      const admitted = Array.from({ length: 10 }, () => take('a', limit).admitted)
+      expect(admitted.filter(Boolean).length).toBe(7)
+      await clock.advance(1_000)
+    }
   })
 
   test('a flood of addresses takes no place from users', () => {
@@ -108,7 +146,7 @@ describe('bounds', () => {
       for (let index = 0; index < 50; index++) expect(take(`${round} ${index}`, limit).admitted).toBe(true)
       await clock.advance(33 * DAY)
     }
-    expect(counters.stats()).toEqual({ callers: 50, overflowed: 0 })
+    expect(counters.stats()).toEqual({ callers: 50, overflowing: false })
   })
 })
 
@@ -116,7 +154,7 @@ describe('against a model', () => {
   /** The same rules, as slowly and plainly as they can be written. */
   class Model {
     readonly windows = new Map<string, { start: number; end: number; used: number; admitted: number }>()
-    take(id: string, quotas: readonly Quota[], mayRefuse: boolean, now: number, wall: number) {
+    take(id: string, quotas: readonly AppliedLimit[], mayRefuse: boolean, now: number, wall: number) {
       const open = quotas.map((quota) => {
         const window = this.windows.get(`${id} ${quota.counter}`)
         return window && (quota.windowMs === 'month' ? wall : now) < window.end ? window : undefined
@@ -139,7 +177,13 @@ describe('against a model', () => {
         return window
       })
     }
-    refund(id: string, quotas: readonly Quota[], charged: readonly object[], now: number, wall: number): boolean {
+    refund(
+      id: string,
+      quotas: readonly AppliedLimit[],
+      charged: readonly object[],
+      now: number,
+      wall: number,
+    ): boolean {
       let given = false
       for (const [index, { counter, windowMs }] of quotas.entries()) {
         const window = this.windows.get(`${id} ${counter}`)
@@ -183,7 +227,7 @@ describe('against a model', () => {
         const model = new Model()
         const taken: Array<{
           id: string
-          quotas: Quota[]
+          quotas: AppliedLimit[]
           taken: Taken
           charged: readonly object[]
           refunded: boolean

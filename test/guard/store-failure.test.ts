@@ -1,13 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import { HoldfastError } from '../../src/errors/errors.ts'
 import { Events } from '../../src/events/events.ts'
+import { Listed } from '../../src/guard/caller-lists.ts'
+import { ClientAddresses } from '../../src/guard/client-address.ts'
 import type { Attempt, CounterStore, Taken } from '../../src/guard/counters.ts'
 import type { GuardDecision, PassDecision } from '../../src/guard/decision.ts'
 import { RequestGuard } from '../../src/guard/guard.ts'
+import { GuardTelling } from '../../src/guard/guard-telling.ts'
+import { Identification } from '../../src/guard/identification.ts'
+import type { Limit } from '../../src/guard/limit.ts'
+import { Lookup } from '../../src/guard/lookup.ts'
 import { MemoryCounters } from '../../src/guard/memory-counters.ts'
 import { PathList } from '../../src/guard/patterns.ts'
 import { Routes } from '../../src/guard/routes.ts'
-import { type Limit, Rules } from '../../src/guard/rules.ts'
+import { Rules } from '../../src/guard/rules.ts'
+import { StoreCounting } from '../../src/guard/store-counting.ts'
+import { readTrustedProxies } from '../../src/guard/trusted-proxies.ts'
 import { KeyRing, Names } from '../../src/secrets/key-ring.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { ask } from './asking.ts'
@@ -27,25 +35,42 @@ function onStore(limits: readonly Limit[], options: { instances?: number } = {})
       }
       return { taken: taken(), undo: () => void store.undone++ }
     },
+    look: async (kind, id, limits) => shared.look(kind, id, limits),
+    forget: async (kind, id) => shared.forget(kind, id),
   }
   const rules = new Rules({ '/costly': limits }, { windowMs: 900_000, anon: 100, auth: 300 })
   const events = new Events(clock)
+  const counters = new MemoryCounters({ clock, maxCallers: 100 })
+  const nowhere = new PathList([], 'publicPaths')
+  const routes = new Routes(rules, { healthPaths: nowhere, publicPaths: nowhere, apiPrefixes: ['/api'] })
+  const addresses = new ClientAddresses({ proxies: readTrustedProxies(false), believesFramework: false })
   const guard = new RequestGuard({
     clock,
-    logger: undefined,
-    events,
-    routes: new Routes(rules, new PathList([], 'healthPaths'), new PathList([], 'publicPaths')),
-    counters: new MemoryCounters({ clock, maxCallers: 100 }),
-    store: counterStore,
-    instances: options.instances ?? 1,
+    routes,
+    counters,
+    shared: new StoreCounting(counterStore, counters, options.instances ?? 1),
+    networks: undefined,
     shedding: undefined,
-    trusted: [],
-    identify: undefined,
+    addresses,
+    identification: new Identification({
+      clock,
+      logger: undefined,
+      identify: undefined,
+      skip: undefined,
+      key: undefined,
+    }),
+    identifiesKnown: false,
+    allow: new Listed(undefined, 'allow'),
+    deny: new Listed(undefined, 'deny'),
+    dryRun: false,
     ceilings: [],
-    apiPrefixes: ['/api'],
+    telling: new GuardTelling({ clock, events, names: new Names(KeyRing.ephemeral().namingKey()), dryRun: false }),
+    lookup: new Lookup({ clock, routes, counters, store: counterStore, networks: undefined, addresses }),
     refundOn: new Set([409]),
     headers: { rateLimit: true, xRateLimit: true },
-    names: new Names(KeyRing.ephemeral().namingKey()),
+    refusal: undefined,
+    corsOrigins: new Set(),
+    onRefusalFailed: () => {},
     onClose: () => {},
   })
   const check = () => guard.check(ask('POST', '/costly', { userId: 'u' }))

@@ -2,8 +2,8 @@
 
 import { readRedis } from '../../src/config/redis.ts'
 import { Events } from '../../src/events/events.ts'
+import type { AppliedLimit } from '../../src/guard/applied-limit.ts'
 import type { Taken } from '../../src/guard/counters.ts'
-import type { Quota } from '../../src/guard/rules.ts'
 import { RedisConnection } from '../../src/redis/connection.ts'
 import { GuardCounters } from '../../src/redis/guard-counters.ts'
 import { Naming } from '../../src/redis/naming.ts'
@@ -38,7 +38,7 @@ export function openCounters(options: {
 /** What a process is asked to do: so many requests, one after the other in so many lanes, some given back. */
 export interface Orders {
   readonly ids: readonly string[]
-  readonly quotas: readonly Quota[]
+  readonly quotas: readonly AppliedLimit[]
   readonly requests: number
   readonly lanes: number
   readonly refundEvery: number

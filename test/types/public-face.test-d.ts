@@ -240,7 +240,7 @@ export async function guard() {
   const asked: GuardRequest = { method: 'GET', path: '/', header: () => null, remoteAddress: '127.0.0.1' }
   const decision: GuardDecision = await made.check(asked)
   if (decision.action === 'refuse') {
-    expectTypeOf(decision.status).toEqualTypeOf<429 | 503>()
+    expectTypeOf(decision.status).toEqualTypeOf<403 | 429 | 503>()
     expectTypeOf(decision.body).toEqualTypeOf<string>()
   } else {
     expectTypeOf(decision.limits[0]?.resetAt).toEqualTypeOf<Date | undefined>()
