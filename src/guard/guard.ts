@@ -140,10 +140,11 @@ export class RequestGuard implements Guard {
       }
       if (isFree(asked) && this.#needs.deny.users.size === 0) return this.#admit(asked)
       const arrived = arrival ?? this.#arrivals.get(request)
-      return identification
-        .identify(request)
-        .then((identity) => this.#checkAs(asked, known ? { ...identity, ...whoIs(request) } : identity, arrived, level))
-        .catch((error: unknown) => this.#leave(asked, error))
+      const identity = identification.identify(request)
+      const asWhom = (identity: Identity | undefined) =>
+        this.#checkAs(asked, known ? { ...identity, ...whoIs(request) } : identity, arrived, level)
+      if (!(identity instanceof Promise)) return asWhom(identity)
+      return identity.then(asWhom).catch((error: unknown) => this.#leave(asked, error))
     } catch (error) {
       return this.#leave(asked, error)
     }

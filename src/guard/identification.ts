@@ -6,7 +6,11 @@ import { abandonable, withDeadline } from '../time/deadline.ts'
 import type { CallerKind } from './counters.ts'
 import type { GuardRequest, Identity } from './guard-request.ts'
 
-export type Identify = (request: GuardRequest) => Identity | undefined | Promise<Identity | undefined>
+/** `context.signal` aborts when the answer is not waited for any more, after 5 s. */
+export type Identify = (
+  request: GuardRequest,
+  context: { readonly signal: AbortSignal },
+) => Identity | undefined | Promise<Identity | undefined>
 export type Skip = (request: GuardRequest, caller: Identity) => boolean | Promise<boolean>
 export type OwnKey = (request: GuardRequest, caller: Identity) => string | undefined
 
@@ -50,19 +54,28 @@ export class Identification {
     return this.#options.skip !== undefined
   }
 
-  async identify(request: GuardRequest): Promise<Identity | undefined> {
+  /** Who is asking; at once where nothing has to be waited for. Never throws and never rejects. */
+  identify(request: GuardRequest): Identity | undefined | Promise<Identity | undefined> {
+    const context = new Waiting()
     try {
-      return await this.#within('identify', () => this.#options.identify?.(request))
+      const identity = this.#options.identify?.(request, context)
+      if (!isPromise(identity)) return identity
+      return this.#inTime('identify', context, identity).catch((error) => this.#stranger(error))
     } catch (error) {
-      // Whoever cannot be identified is a stranger: that is the smaller allowance, never none.
-      this.#tell('identify', error, 'such requests count for their address')
-      return undefined
+      return this.#stranger(error)
     }
+  }
+
+  /** Whoever cannot be identified is a stranger: that is the smaller allowance, never none. */
+  #stranger(error: unknown): undefined {
+    this.#tell('identify', error, 'such requests count for their address')
+    return undefined
   }
 
   async isSkipped(request: GuardRequest, caller: Identity): Promise<boolean> {
     try {
-      return (await this.#within('skip', () => this.#options.skip?.(request, caller))) === true
+      const skipped = this.#options.skip?.(request, caller)
+      return (isPromise(skipped) ? await this.#inTime('skip', new Waiting(), skipped) : skipped) === true
     } catch (error) {
       this.#tell('skip', error, 'such requests are limited')
       return false
@@ -97,13 +110,16 @@ export class Identification {
     }
   }
 
-  async #within<Result>(what: string, ask: () => Result | Promise<Result>): Promise<Result> {
+  #inTime<Result>(what: string, waiting: Waiting, answer: Promise<Result>): Promise<Result> {
     return withDeadline(
       this.#options.clock,
       ASKED_TIMEOUT_MS,
       [],
       () => new HoldfastError('LOAD_TIMEOUT', `${what} did not answer within ${ASKED_TIMEOUT_MS} ms`),
-      (signal) => abandonable(async () => ask(), signal),
+      (signal) => {
+        signal.addEventListener('abort', () => waiting.giveUp(signal.reason), { once: true })
+        return abandonable(() => answer, signal)
+      },
     )
   }
 
@@ -114,6 +130,24 @@ export class Identification {
     this.#failures.add(failure)
     this.#options.logger?.warn({ error: name }, `${what} failed; ${consequence}`)
   }
+}
+
+/** What a function of the app's own may wait with. A signal costs more than most answers: it is made when it is read. */
+class Waiting {
+  #controller: AbortController | undefined
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    return this.#controller.signal
+  }
+
+  giveUp(reason: unknown): void {
+    this.#controller?.abort(reason)
+  }
+}
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 /** The name that a user's, session's or address's counters have. */

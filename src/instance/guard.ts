@@ -61,7 +61,7 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const identification = new Identification({
     clock,
     logger,
-    identify: options.identify ?? (options.holdfast && identifyBy(options.holdfast, beside.parts)),
+    identify: options.identify ?? (beside.parts && identifyBy(beside.parts)),
     skip,
     key,
   })

@@ -24,6 +24,7 @@ import type { AuthRequest } from '../sessions/session.ts'
 import type { DiscordLogin } from '../sign-in/discord-login.ts'
 import { type Milliseconds, turnTime } from '../time/clock.ts'
 import { sharedDatabase } from './database.ts'
+import { knownUser } from './known-user.ts'
 import { InstanceLogin } from './login.ts'
 import { withoutOverdueTokens } from './overdue-tokens.ts'
 import { keepParts } from './parts.ts'
@@ -229,6 +230,12 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     close,
     [Symbol.asyncDispose]: () => close(),
   }
-  keepParts(holdfast, { ...config, events, redis, openDatabase: database?.open })
+  keepParts(holdfast, {
+    ...config,
+    events,
+    redis,
+    openDatabase: database?.open,
+    knownUser: knownUser({ ...config, cache, login: (request, context) => login.resolve(request, context) }),
+  })
   return holdfast
 }

@@ -5,6 +5,7 @@ import type { Events, Logger } from '../events/events.ts'
 import type { RedisRoom } from '../redis/redis.ts'
 import type { SessionResolver } from '../sessions/session.ts'
 import type { Clock } from '../time/clock.ts'
+import type { KnownUser } from './known-user.ts'
 import { processWideSymbol } from './process-wide.ts'
 
 /** What an instance shares with what is made beside it: a guard, a quota, a vault. */
@@ -19,6 +20,8 @@ export interface InstanceParts {
   readonly openDatabase: (() => Promise<Database>) | undefined
   /** The session resolver that was given; undefined where sessions are those of login and bearer tokens. */
   readonly session: SessionResolver | undefined
+  /** Who is asking, as far as this process knows without asking Discord. */
+  readonly knownUser: KnownUser
   /** What the instance opened of Redis; undefined without Redis. */
   readonly redis: RedisRoom | undefined
 }
