@@ -2,6 +2,11 @@ import { REQUIRE_AUTH_OPTIONS } from '../../src/auth/require-auth-options.ts'
 import { GET_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
 import { HOLDFAST_OPTIONS } from '../../src/config/holdfast-options.ts'
 import type { OptionCheck } from '../../src/config/options.ts'
+import { EXPRESS_AUTH_OPTIONS } from '../../src/doors/express.ts'
+import { FASTIFY_AUTH_OPTIONS, FASTIFY_OPTIONS } from '../../src/doors/fastify.ts'
+import { HONO_AUTH_OPTIONS, HONO_LOGIN_OPTIONS } from '../../src/doors/hono.ts'
+import { NEXT_LOGIN_OPTIONS, NEXT_PAGE_AUTH_OPTIONS } from '../../src/doors/next-auth.ts'
+import { EXPRESS_LOGIN_OPTIONS } from '../../src/doors/node-login.ts'
 import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
 import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
@@ -16,4 +21,12 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   BEGIN_OPTIONS,
   HANDLE_OPTIONS,
   GUARD_OPTIONS,
+  EXPRESS_AUTH_OPTIONS,
+  EXPRESS_LOGIN_OPTIONS,
+  FASTIFY_OPTIONS,
+  FASTIFY_AUTH_OPTIONS,
+  HONO_AUTH_OPTIONS,
+  HONO_LOGIN_OPTIONS,
+  NEXT_PAGE_AUTH_OPTIONS,
+  NEXT_LOGIN_OPTIONS,
 ]
