@@ -2,11 +2,7 @@ import { REQUIRE_AUTH_OPTIONS } from '../../src/auth/require-auth-options.ts'
 import { GET_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
 import { HOLDFAST_OPTIONS } from '../../src/config/holdfast-options.ts'
 import type { OptionCheck } from '../../src/config/options.ts'
-import { EXPRESS_AUTH_OPTIONS } from '../../src/doors/express.ts'
-import { FASTIFY_AUTH_OPTIONS, FASTIFY_OPTIONS } from '../../src/doors/fastify.ts'
-import { HONO_AUTH_OPTIONS, HONO_LOGIN_OPTIONS } from '../../src/doors/hono.ts'
-import { NEXT_LOGIN_OPTIONS, NEXT_PAGE_AUTH_OPTIONS } from '../../src/doors/next-auth.ts'
-import { EXPRESS_LOGIN_OPTIONS } from '../../src/doors/node-login.ts'
+import { DISCORD_FETCH_OPTIONS } from '../../src/discord/call-options.ts'
 import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
 import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
@@ -14,6 +10,7 @@ import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.t
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
 export const OPTION_TABLES: readonly OptionCheck[] = [
   HOLDFAST_OPTIONS,
+  DISCORD_FETCH_OPTIONS,
   REQUIRE_AUTH_OPTIONS,
   MEMBERSHIP_OPTIONS,
   GET_OPTIONS,
@@ -21,12 +18,4 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   BEGIN_OPTIONS,
   HANDLE_OPTIONS,
   GUARD_OPTIONS,
-  EXPRESS_AUTH_OPTIONS,
-  EXPRESS_LOGIN_OPTIONS,
-  FASTIFY_OPTIONS,
-  FASTIFY_AUTH_OPTIONS,
-  HONO_AUTH_OPTIONS,
-  HONO_LOGIN_OPTIONS,
-  NEXT_PAGE_AUTH_OPTIONS,
-  NEXT_LOGIN_OPTIONS,
 ]

@@ -22,7 +22,8 @@ export interface RequireAuthNeeds {
   readonly memberships: (user: Session, options: MembershipOptions) => Promise<MembershipResult>
   /** The guild as the bot sees the user in it now; null where the user is not in it. Undefined without a bot. */
   readonly confirmLive: ((userId: string, guildId: string) => Promise<GuildMembership | null>) | undefined
-  readonly isDeadToken: (accessToken: string) => boolean
+  /** A promise where it is being tried again. */
+  readonly isDeadToken: (accessToken: string) => boolean | Promise<boolean>
   /** Resolves if Discord accepted this user's token within the last `maxAgeMs`; asks it where that is not known. */
   readonly confirmToken: (user: Session, maxAgeMs: Milliseconds) => Promise<void>
   /** Hears of every refusal. `cause` is what was thrown, where that was not expected. */
@@ -112,7 +113,8 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
 
   async function authOf(session: Session, asked: Asked): Promise<Auth> {
     const { options, needed } = asked
-    if (needs.isDeadToken(session.accessToken)) throw new SessionRefused('token-dead')
+    const dead = needs.isDeadToken(session.accessToken)
+    if (dead && (await dead)) throw new SessionRefused('token-dead')
     const user = userOf(session)
     if (options.guilds === false && options.guild === undefined) {
       if (options.live || options.maxAgeMs !== undefined) await confirmToken(session, options)

@@ -37,6 +37,11 @@ export class Breaker {
     return 'probe'
   }
 
+  /** Lets the caller be the probe, although the time has not come; its outcome must be reported like any probe's. */
+  probeNow(): void {
+    this.#change('half-open')
+  }
+
   /** Lets nothing pass for `forMs`; never shortens a time that is already set. */
   open(forMs: Milliseconds): void {
     const until = this.#clock.monotonic() + forMs

@@ -1,3 +1,5 @@
+import { onAbort } from '../time/on-abort.ts'
+
 /** One piece of work that several callers wait for. */
 export class Flight<T> {
   /** Settles with the work. Owned here: a rejection that nobody waits for is not an unhandled one. */
@@ -40,8 +42,8 @@ export class Flight<T> {
         this.cancel(signal.reason)
       }
       if (signal.aborted) return leave()
-      signal.addEventListener('abort', leave, { once: true })
-      this.promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', leave))
+      const unlisten = onAbort(signal, leave)
+      this.promise.then(resolve, reject).finally(unlisten)
     })
   }
 }

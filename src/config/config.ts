@@ -19,6 +19,8 @@ export interface Config {
   readonly maxWaitMs: Milliseconds
   readonly timeoutMs: Milliseconds
   readonly retryOn: 'rate-limit' | 'transient'
+  readonly globalPerSecond: number
+  readonly dispatcher: object | undefined
   readonly clientId: string | undefined
   readonly clientSecret: string | undefined
   readonly publicKey: string | undefined
@@ -68,6 +70,8 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     maxWaitMs: readNumber('discord.maxWaitMs', discord.maxWaitMs, environment),
     timeoutMs: readNumber('discord.timeoutMs', discord.timeoutMs, environment),
     retryOn: discord.retryOn ?? 'rate-limit',
+    globalPerSecond: readNumber('discord.globalPerSecond', discord.globalPerSecond, environment),
+    dispatcher: discord.dispatcher,
     clientId: readText('discord.clientId', discord.clientId, environment),
     clientSecret: readText('discord.clientSecret', discord.clientSecret, environment),
     publicKey: readText('discord.publicKey', discord.publicKey, environment),

@@ -22,6 +22,13 @@ export interface HoldfastOptions {
     timeoutMs?: Milliseconds
     /** What is tried again. Default `'rate-limit'`. */
     retryOn?: 'rate-limit' | 'transient'
+    /** Calls a second of one bot over all its routes. Default 50; Discord gives larger bots more. A user has 50. */
+    globalPerSecond?: number
+    /**
+     * An undici Dispatcher of yours that all calls to Discord go through: a proxy agent, a mock. It is never closed by
+     * Holdfast, and its own time-outs and retries apply beside ours.
+     */
+    dispatcher?: object
     /** The application: whose tokens are accepted as bearer sessions, and who asks users to sign in. */
     clientId?: string
     /** The secret of the application, for login. */
@@ -93,6 +100,12 @@ const DISCORD = {
   maxWaitMs: numberOption('discord.maxWaitMs', 'all waits of one call together; a longer wait fails at once'),
   timeoutMs: numberOption('discord.timeoutMs', 'one attempt, connect to last byte'),
   retryOn: { means: 'what is tried again', accepts: oneOf('rate-limit', 'transient'), preset: "'rate-limit'" },
+  globalPerSecond: numberOption('discord.globalPerSecond', 'calls a second of one bot over all its routes'),
+  dispatcher: {
+    means: 'an undici Dispatcher of yours that all calls to Discord go through: a proxy agent, a mock',
+    accepts: anObjectWith('a Dispatcher of undici 7 or 8', 'dispatch'),
+    preset: 'a pool of our own',
+  },
   clientId: textOption('discord.clientId', 'the application: whose tokens are accepted as bearer sessions'),
   clientSecret: textOption('discord.clientSecret', 'the secret of the application, for login'),
   publicKey: textOption('discord.publicKey', "the application's key, which Discord's webhook events are signed with"),

@@ -2,6 +2,7 @@ import { ConfigError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import { checkedLater, number, wholeNumber } from './accepted.ts'
 import { cannotBeUsed, type Option } from './options.ts'
+import { isPrivateHost } from './private-host.ts'
 
 const MINUTE: Milliseconds = 60_000
 const HOUR: Milliseconds = 60 * MINUTE
@@ -42,6 +43,7 @@ export const NUMBERS = {
     max: YEAR,
     fallback: 10_000,
   },
+  'discord.globalPerSecond': { unitName: 'calls a second', min: 1, max: 100_000, whole: true, fallback: 50 },
   'discord.timeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 10_000 },
   'cache.freshMs': {
     variable: 'DISCORD_GUILD_CACHE_FRESH_MINUTES',
@@ -111,6 +113,8 @@ export interface TextSetting {
   readonly accepted: string
 }
 
+const PLAIN_HTTP_ACCEPTED =
+  'https; http only for loopback, private addresses and names without a dot, since tokens travel there'
 export const URL_ACCEPTED = 'an http or https URL without user, password, query or fragment'
 
 /** Every text, with its variable and what it may be. */
@@ -196,12 +200,14 @@ export function readText(name: keyof typeof TEXTS, option: unknown, environment:
   return text
 }
 
-/** A URL of a setting, checked. Throws ConfigError. */
+/** A URL of a setting, checked. Throws ConfigError. Tokens travel to Discord's: without TLS only where nobody can be on the way. */
 export function httpUrl(name: 'discord.baseUrl' | 'publicUrl', text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash)
     // A URL with a password in it is not shown.
     throw refused(`${name} (${TEXTS[name].variable})`, text, URL_ACCEPTED, text.includes('@'))
+  if (name === 'discord.baseUrl' && url.protocol === 'http:' && !isPrivateHost(url.hostname))
+    throw refused(`${name} (${TEXTS[name].variable})`, text, PLAIN_HTTP_ACCEPTED, false)
   return url
 }
 

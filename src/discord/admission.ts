@@ -5,58 +5,50 @@ import type { Clock, Milliseconds } from '../time/clock.ts'
 import { BucketMap } from './bucket-map.ts'
 import type { Answer, Call } from './call.ts'
 import { Egress } from './egress.ts'
+import type { Errand } from './errand.ts'
 import type { Fleet, Notice } from './fleet.ts'
 import { InvalidBudget } from './invalid-budget.ts'
-import type { Permit, Principal } from './principal.ts'
+import type { Permit } from './permit.ts'
+import type { Principal } from './principal.ts'
 import { ResourceHolds } from './resource-holds.ts'
-import { bucketNews, type RateLimited, type Verdict } from './retry.ts'
 import { routeOf } from './route.ts'
-import type { TokenMemory } from './token-memory.ts'
-import type { WaitAllowance } from './wait-allowance.ts'
-
-/** Leave to send one request. `end` must be called once, whatever happened; before it, `failed` or `answered` if it was sent. */
-export interface Pass {
-  /** It was sent, or may have been, and no answer came. */
-  failed(): void
-  answered(answer: Answer, verdict: Verdict): void
-  /** `invalid` if Discord counts the answer as an invalid request. */
-  end(invalid: boolean): void
-}
-
-/** How long newcomers to the fleet are told of a dead token. */
-const DEAD_TOKEN_MS: Milliseconds = 24 * 60 * 60 * 1000
+import { TokenMemory } from './token-memory.ts'
+import { bucketReport, countsAsInvalid, type RateLimited, type Verdict } from './verdict.ts'
 
 /** May this call be sent now? Everything that can forbid it is asked here, and learns here what came of it. */
 export class Admission {
+  readonly tokens: TokenMemory
   readonly #clock: Clock
-  readonly #tokens: TokenMemory
   readonly #buckets: BucketMap
   readonly #egress: Egress
   readonly #budget: InvalidBudget
   readonly #resourceHolds: ResourceHolds
   readonly #fleet: Fleet | undefined
+  readonly #globalPerSecond: number | undefined
 
   constructor({
     clock,
     events,
-    tokens,
     fleet,
+    globalPerSecond,
   }: {
     clock: Clock
     events: Events
-    tokens: TokenMemory
     fleet?: Fleet | undefined
+    /** Calls a second of one bot. Default 50. */
+    globalPerSecond?: number | undefined
   }) {
     this.#clock = clock
-    this.#tokens = tokens
+    this.tokens = new TokenMemory(clock)
     this.#buckets = new BucketMap(clock)
     this.#egress = new Egress(clock, (state) => events.emit({ type: 'breaker', name: 'discord', state }))
     this.#budget = new InvalidBudget(clock)
     this.#resourceHolds = new ResourceHolds(clock)
     this.#fleet = fleet
+    this.#globalPerSecond = globalPerSecond
     fleet?.listen({
       noticed: (notice, forMs) => this.#apply(notice, forMs),
-      egressFree: (sentAgoMs) => void this.#egress.free(clock.monotonic() - sentAgoMs),
+      egressFree: (sentAgoMs, route) => void this.#egress.free(clock.monotonic() - sentAgoMs, route),
       invalidSent: (requests) => this.#budget.sentElsewhere([requests]),
       invalidTotals: (requests) => this.#budget.adopt(requests),
     })
@@ -71,73 +63,169 @@ export class Admission {
     return this.#egress.state
   }
 
-  /** The principal of a call that is about to be made; `leave` must follow, once. */
-  enter(principalId: string): Principal {
-    return this.#buckets.enter(principalId)
+  /** A call is about to be made; `leave` must follow, once. */
+  enter(call: Call): void {
+    this.#buckets.enter(call.principal, call.tokenType === 'Bot' ? this.#globalPerSecond : undefined)
   }
 
-  leave(principalId: string): void {
-    this.#buckets.leave(principalId)
+  leave(call: Call): void {
+    this.#buckets.leave(call.principal)
   }
 
   /** How long a GET of this principal is already known to be refused, or undefined. */
-  refusedForMs(path: string, principalId: string): Milliseconds | undefined {
-    const closedForMs = this.#egress.closedForMs
-    if (closedForMs > 0) return closedForMs
-    const route = routeOf('GET', path)
-    return this.#resourceHolds.heldForMs(route) || this.#buckets.find(principalId)?.heldFor({ route })?.ms
+  refusedForMs(path: string, principal: string): Milliseconds | undefined {
+    const route = routeOf('GET', path, this.#clock.now())
+    return (
+      this.#egress.closedForMs(route.name) ||
+      this.#resourceHolds.heldForMs(route) ||
+      this.#buckets.find(principal)?.heldFor({ route })?.ms
+    )
   }
 
-  /** A place at once, if nothing forbids the call and nobody waits for one. */
-  tryAdmit(call: Call, principal: Principal): Pass | undefined {
-    const stranger = !this.#tokens.isValid(call.tokenId)
+  /** A permit at once, if nothing forbids the call and nobody waits for one. */
+  tryAdmit({ call }: Errand): Permit | undefined {
+    const stranger = !this.tokens.isValid(call.tokenId)
+    const principal = this.#principalOf(call)
     if (this.#egress.state !== 'closed' || this.#heldFor(call, principal)) return undefined
     if (stranger && this.#budget.strangersStoppedForMs() !== 0) return undefined
     const permit = principal.tryTake(call)
-    if (!permit) return undefined
-    if (stranger) this.#budget.strangerSent()
-    return this.#pass(permit, false, stranger)
+    return permit && this.#issued(permit, false, stranger)
   }
 
-  /** Waits until nothing forbids the call, and takes a place for it. Rejects with DiscordRateLimitError (`local`) or `signal.reason`. */
-  async admit(call: Call, principal: Principal, allowance: WaitAllowance, signal: AbortSignal): Promise<Pass> {
-    const stranger = !this.#tokens.isValid(call.tokenId)
-    if (stranger) await this.#strangersTurn(allowance, signal)
-    try {
-      const { permit, probe } = await this.#permit(call, principal, allowance, signal)
-      return this.#pass(permit, probe, stranger)
-    } catch (error) {
-      if (stranger) this.#budget.strangerAnswered(false)
-      throw error
+  /** Waits until nothing forbids the call, and takes a permit for it. Rejects with DiscordRateLimitError (`local`) or `signal.reason`. */
+  async admit(errand: Errand): Promise<Permit> {
+    const { call } = errand
+    for (;;) {
+      const principal = this.#principalOf(call)
+      const stranger = !this.tokens.isValid(call.tokenId)
+      const held = this.#heldFor(call, principal)
+      if (held) {
+        await errand.sleep(held.ms, held.scope)
+        continue
+      }
+      if (stranger && (await this.#strangersWait(errand))) continue
+      const permit = principal.tryTake(call) ?? (await this.#queue(errand, principal, stranger))
+      // While the call waited for its permit, everything may have changed.
+      if (
+        this.#heldFor(call, this.#principalOf(call)) ||
+        (stranger && this.#budget.strangersStoppedForMs() !== 0 && !this.tokens.isValid(call.tokenId))
+      ) {
+        permit.principal.giveBack(permit)
+        continue
+      }
+      const pass = this.#egress.pass(call.route.name)
+      if (pass !== 'wait') return this.#issued(permit, pass === 'probe', stranger)
+      permit.principal.giveBack(permit)
+      await errand.until((signal) => this.#egress.nextChange(signal), 'egress')
     }
   }
 
+  /** An answer came in full, and this is what it means. */
+  answered(permit: Permit, answer: Answer, verdict: Verdict): void {
+    permit.judged = true
+    permit.invalid = countsAsInvalid(answer)
+    this.#learnLimits(permit, answer)
+    const route = permit.call.route.name
+    if (verdict.kind === 'success' || (verdict.kind === 'refused' && answer.status !== 401)) {
+      if (this.tokens.proved(permit.call.tokenId)) this.#fleet?.announce(this.#alive(permit.call.tokenId), TOLD_MS)
+    } else if (verdict.kind === 'refused' && verdict.dead) {
+      const waitMs = this.tokens.died(permit.call.tokenId)
+      this.#fleet?.announce({ about: 'token', tokenId: permit.call.tokenId }, waitMs)
+    }
+    if (!isDiscordsWord(verdict)) return
+    this.#egress.answered(route)
+    if (!permit.probe) return
+    if (this.#egress.free(answer.sentAt, route))
+      this.#fleet?.announceEgressFree(this.#clock.monotonic() - answer.sentAt, route)
+    else this.#egress.probeLost()
+    permit.probe = false
+  }
+
   /** Applies what a 429 asks for, and returns how long that is; `computedMs` where it names no wait. */
-  hold(call: Call, verdict: RateLimited, computedMs: Milliseconds): Milliseconds {
-    const notice = noticeOf(call, verdict)
-    let waitMs = verdict.waitMs ?? computedMs
-    if (notice.about === 'egress') waitMs = this.#egress.banned(verdict.waitMs)
-    else this.#apply(notice, waitMs)
+  hold(permit: Permit, verdict: RateLimited, computedMs: Milliseconds): Milliseconds {
+    if (verdict.pause === 'egress') return this.blocked(permit, verdict.waitMs)
+    const notice = noticeOf(permit.call, verdict.pause)
+    const waitMs = verdict.waitMs ?? computedMs
+    this.#apply(notice, waitMs)
     // It came although we thought there was room: perhaps too early.
     if (notice.about === 'bucket') this.#buckets.latency.distrust()
     this.#fleet?.announce(notice, waitMs)
     return waitMs
   }
 
-  /** Discord answered 401 to this token: it is never sent again, by any process. */
-  tokenDied(tokenId: string): void {
-    this.#tokens.died(tokenId)
-    this.#fleet?.announce({ about: 'token', tokenId }, DEAD_TOKEN_MS)
+  /** Our address is blocked; returns for how long everything pauses. */
+  blocked(permit: Permit, namedMs: Milliseconds | undefined): Milliseconds {
+    const { route } = permit.call
+    permit.probe = false
+    const waitMs = this.#egress.blocked(route.name, namedMs)
+    this.#fleet?.announce({ about: 'egress', route: route.name }, waitMs)
+    return waitMs
+  }
+
+  /** A 403 that is not Discord's own; returns how long everything pauses where it is evidence of a block. */
+  foreign(permit: Permit, namedMs: Milliseconds | undefined): Milliseconds | undefined {
+    const { route, principal } = permit.call
+    return permit.probe || this.#egress.foreign(route.name, principal) ? this.blocked(permit, namedMs) : undefined
+  }
+
+  /** Must be called once for every permit, whatever became of it. `gaveUp` where its caller or its deadline ended it. */
+  settle(permit: Permit, gaveUp: boolean): void {
+    const now = this.#clock.monotonic()
+    this.#buckets.latency.ended(now)
+    if (permit.probe) this.#egress.probeLost()
+    if (!permit.sent) {
+      permit.principal.giveBack(permit)
+      if (permit.stranger) this.#budget.strangerGaveBack()
+      return
+    }
+    const { head } = permit
+    if (head && !permit.judged) {
+      // What the head said holds, whatever became of the rest.
+      this.#learnLimits(permit, head)
+      permit.invalid = countsAsInvalid(head)
+    } else if (!head) {
+      permit.principal.failed(permit)
+      if (permit.stranger && gaveUp) permit.invalid = true
+    }
+    if (permit.invalid) {
+      this.#budget.spend()
+      this.#fleet?.invalidSent(permit.stranger)
+    }
+    if (!permit.stranger) return
+    if (!head) this.#budget.strangerAnswered(gaveUp ? 'given up' : 'unanswered')
+    else this.#budget.strangerAnswered(permit.invalid ? 'invalid' : 'valid')
+  }
+
+  /** Discord has issued this token just now: that it died earlier says nothing any more. */
+  tokenIssued(tokenId: string): void {
+    if (this.tokens.revive(tokenId)) this.#fleet?.announce(this.#alive(tokenId), TOLD_MS)
+  }
+
+  /** The token's user is known: under whatever name they are asked for, their limits are one. */
+  tokenBelongsTo(tokenId: string, principal: string): void {
+    if (this.tokens.belongsTo(tokenId, principal)) this.#buckets.same(principal, principalOfToken(tokenId))
+  }
+
+  /** An operator knows that the block is over. */
+  liftBlock(): void {
+    this.#egress.lift()
+    this.#fleet?.announce({ about: 'egress-lifted' }, LIFT_TOLD_MS)
   }
 
   /** What this process or another has learned. */
   #apply(notice: Notice, forMs: Milliseconds): void {
     switch (notice.about) {
       case 'egress':
-        this.#egress.banned(forMs)
+        this.#egress.blocked(notice.route ?? '', forMs)
+        return
+      case 'egress-lifted':
+        this.#egress.lift()
         return
       case 'token':
-        this.#tokens.died(notice.tokenId)
+        this.tokens.died(notice.tokenId, forMs)
+        return
+      case 'token-lives':
+        this.tokens.revive(notice.tokenId)
         return
       case 'resource':
         this.#resourceHolds.hold(notice.route, forMs)
@@ -150,65 +238,36 @@ export class Admission {
     this.#buckets.leave(notice.principal)
   }
 
-  #pass(permit: Permit, probe: boolean, stranger: boolean): Pass {
-    let sent = false
-    return {
-      failed: () => {
-        sent = true
-        permit.failed()
-        if (probe) this.#egress.probeLost()
-      },
-      answered: (answer, verdict) => {
-        sent = true
-        this.#buckets.latency.observe(answer.sentAt, answer.receivedAt)
-        permit.answered(bucketNews(answer), answer.headers['x-ratelimit-bucket'], answer.receivedAt)
-        const banned = verdict.kind === 'rate-limited' && verdict.pause === 'egress'
-        if (probe && !banned) {
-          if (this.#egress.free(answer.sentAt)) this.#fleet?.announceEgressFree(this.#clock.monotonic() - answer.sentAt)
-          else this.#egress.probeLost()
-        }
-      },
-      end: (invalid) => {
-        if (!sent) {
-          permit.giveBack()
-          if (probe) this.#egress.probeLost()
-        }
-        if (invalid) {
-          this.#budget.spend()
-          this.#fleet?.invalidSent(stranger)
-        }
-        if (stranger) this.#budget.strangerAnswered(invalid)
-      },
-    }
+  #alive = (tokenId: string): Notice => ({ about: 'token-lives', tokenId })
+
+  #issued(permit: Permit, probe: boolean, stranger: boolean): Permit {
+    permit.probe = probe
+    permit.stranger = stranger
+    if (stranger) this.#budget.strangerSent()
+    this.#buckets.latency.sent(permit.at)
+    return permit
   }
 
-  async #permit(
-    call: Call,
-    principal: Principal,
-    allowance: WaitAllowance,
-    signal: AbortSignal,
-  ): Promise<{ permit: Permit; probe: boolean }> {
-    for (;;) {
-      const held = this.#heldFor(call, principal)
-      if (held) {
-        await allowance.sleep(held.ms, held.scope, signal)
-        continue
-      }
-      const permit = principal.tryTake(call) ?? (await allowance.queue(principal, signal))
-      // While the call waited for its place, everything may have changed.
-      if (this.#heldFor(call, principal)) {
-        permit.giveBack()
-        continue
-      }
-      const pass = this.#egress.pass()
-      if (pass !== 'wait') return { permit, probe: pass === 'probe' }
-      permit.giveBack()
-      await allowance.until((signal) => this.#egress.nextChange(signal), 'egress', signal)
-    }
+  #learnLimits(permit: Permit, head: Pick<Answer, 'status' | 'headers' | 'sentAt' | 'receivedAt'>): void {
+    this.#buckets.latency.observe(head.sentAt, head.receivedAt)
+    permit.principal.answered(permit, bucketReport(head), head.headers['x-ratelimit-bucket'], head.receivedAt)
+  }
+
+  #principalOf(call: Call): Principal {
+    // `enter` was called for it.
+    return this.#buckets.find(call.principal)!
+  }
+
+  /** Waits in the principal's line for a permit. */
+  #queue(errand: Errand, principal: Principal, stranger: boolean): Promise<Permit> {
+    errand.mayWait(principal.estimateMs(errand.call), 'user')
+    // It was perhaps woken for a place that it does not use yet.
+    if (stranger) this.#budget.wakeNextStranger()
+    return errand.until((signal) => principal.take(errand.call, signal), 'user')
   }
 
   #heldFor(call: Call, principal: Principal): { ms: Milliseconds; scope: RateLimitScope } | undefined {
-    const closedForMs = this.#egress.closedForMs
+    const closedForMs = this.#egress.closedForMs(call.route.name)
     if (closedForMs > 0) return { ms: closedForMs, scope: 'egress' }
     const stoppedForMs = this.#budget.stoppedForMs(call.priority)
     if (stoppedForMs > 0) return { ms: stoppedForMs, scope: 'egress' }
@@ -217,21 +276,34 @@ export class Admission {
     return principal.heldFor(call)
   }
 
-  /** Tokens that nobody has seen valid take turns, within a budget of their own. */
-  async #strangersTurn(allowance: WaitAllowance, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      const stoppedMs = this.#budget.strangersStoppedForMs()
-      if (stoppedMs === 0) break
-      if (stoppedMs === 'soon')
-        await allowance.until((signal) => this.#budget.nextStrangerAnswered(signal), 'egress', signal)
-      else await allowance.sleep(stoppedMs, 'egress', signal)
-    }
-    this.#budget.strangerSent()
+  /** Tokens that nobody has seen valid take turns, within a budget of their own. Resolves to whether it had to wait. */
+  async #strangersWait(errand: Errand): Promise<boolean> {
+    const stoppedMs = this.#budget.strangersStoppedForMs()
+    if (stoppedMs === 0) return false
+    if (stoppedMs === 'soon') await errand.until((signal) => this.#budget.nextStrangerAnswered(signal), 'egress')
+    else await errand.sleep(stoppedMs, 'egress')
+    return true
   }
 }
 
-function noticeOf({ principal, route }: Call, { pause }: RateLimited): Notice {
-  if (pause === 'egress') return { about: pause }
+/** How long newcomers to the fleet are told that a token lives after all: as long as they may hear that it died. */
+const TOLD_MS: Milliseconds = 60 * 60 * 1000
+/** And that a block was lifted. Who comes later finds out with a probe of its own. */
+const LIFT_TOLD_MS: Milliseconds = 60 * 1000
+
+/** Whose limits a token spends whose user is not known. */
+export function principalOfToken(tokenId: string): string {
+  return `token:${tokenId}`
+}
+
+/** Whether an answer shows that our requests reach Discord. A gateway's 5xx does; what Cloudflare made itself does not. */
+function isDiscordsWord(verdict: Verdict): boolean {
+  if (verdict.kind === 'success' || verdict.kind === 'refused') return true
+  if (verdict.kind === 'rate-limited') return verdict.pause !== 'egress'
+  return verdict.kind === 'trouble' && verdict.body?.cloudflare_error !== true
+}
+
+function noticeOf({ principal, route }: Call, pause: Exclude<RateLimited['pause'], 'egress'>): Notice {
   if (pause === 'resource') return { about: pause, route }
   return pause === 'principal' ? { about: pause, principal } : { about: pause, principal, route }
 }

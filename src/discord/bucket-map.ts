@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../time/clock.ts'
 import { Latency } from './latency.ts'
-import { Principal, type Shared } from './principal.ts'
+import { type KnownToAll, Principal } from './principal.ts'
 
 /** How many principals at rest are remembered; each takes about a kilobyte. One that is forgotten only has to ask once more. */
 const PRINCIPALS_AT_REST = 20_000
@@ -10,23 +10,23 @@ const ROUTES = 2_000
 /** Every principal's limits, bounded: those with something under way are always kept, those at rest by last use. */
 export class BucketMap {
   readonly latency = new Latency()
-  readonly #shared: Shared
+  readonly #known: KnownToAll
   readonly #busy = new Map<string, { principal: Principal; calls: number }>()
   readonly #resting = new LRUCache<string, Principal>({ max: PRINCIPALS_AT_REST })
 
   constructor(clock: Clock) {
     const hashes = new LRUCache<string, string>({ max: ROUTES })
-    this.#shared = { clock, hashes, latency: this.latency }
+    this.#known = { clock, hashes, latency: this.latency }
   }
 
-  /** The principal of a call that is about to be made; `leave` must follow, once. */
-  enter(id: string): Principal {
+  /** The principal of a call that is about to be made; `leave` must follow, once. `globalPerSecond` counts where it is new. */
+  enter(id: string, globalPerSecond?: number): Principal {
     const busy = this.#busy.get(id)
     if (busy) {
       busy.calls++
       return busy.principal
     }
-    const principal = this.#resting.get(id) ?? new Principal(this.#shared)
+    const principal = this.#resting.get(id) ?? new Principal(this.#known, globalPerSecond)
     this.#resting.delete(id)
     this.#busy.set(id, { principal, calls: 1 })
     return principal
@@ -42,6 +42,20 @@ export class BucketMap {
   /** Looks without entering; undefined where nothing is known. */
   find(id: string): Principal | undefined {
     return this.#busy.get(id)?.principal ?? this.#resting.peek(id)
+  }
+
+  /** Two names turned out to be one principal: what either did binds both, also what is under way. */
+  same(name: string, alias: string): void {
+    const principal = this.find(name)
+    const other = this.find(alias)
+    if (!other || other === principal) return
+    if (principal) principal.join(other)
+    const one = principal ?? other
+    const busy = this.#busy.get(alias)
+    // Calls under way under the alias leave under the alias; it stands for the same object until then.
+    if (busy) busy.principal = one
+    else this.#resting.delete(alias)
+    if (!principal) this.#resting.set(name, one)
   }
 
   get size(): number {

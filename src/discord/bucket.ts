@@ -1,25 +1,14 @@
 import type { Milliseconds } from '../time/clock.ts'
-import type { Call } from './call.ts'
+import type { BucketReport, Call, Priority } from './call.ts'
+import type { Permit } from './permit.ts'
+import { WaitingLine } from './waiting-line.ts'
 
-/** What an answer's headers say about its bucket (docs, topic Rate Limits). Absent means unknown: not unlimited, not blocked. */
-export interface BucketNews {
-  readonly limit: number
-  readonly remaining: number
-  readonly resetAfterMs: Milliseconds
-}
-
-/** A request that took a place and has not been answered. `bucket` changes when the bucket's hash is learned. */
-export interface Sent {
-  readonly call: Call
-  readonly at: Milliseconds
-  bucket: Bucket
-}
-
-/** A call that waits for a place; `go` hands it over. */
+/** A call that waits for its permit; `go` hands it over. */
 export interface Waiter {
   readonly call: Call
+  /** Changes when the bucket's hash is learned. */
   bucket: Bucket
-  go(): void
+  go(permit: Permit<Bucket>): void
 }
 
 /** Used for a window whose length nobody has told us yet. */
@@ -27,16 +16,15 @@ const GUESSED_WINDOW_MS: Milliseconds = 1000
 /** Two answers of one fixed window name the same reset, give or take this. */
 const SAME_RESET_MS: Milliseconds = 50
 
-const PRIORITIES = { login: 0, page: 1, background: 2 } as const
-
 /**
  * One of Discord's buckets, as far as its answers told. Unknown: one request goes first and the rest wait for what it
  * teaches. Known: as many go out together as remain. Fixed windows and leaky buckets look alike in the headers and are
  * treated alike: the answer with the fewest remaining was made last, and its reset is the one that holds.
  */
 export class Bucket {
-  readonly waiters: Waiter[] = []
-  readonly sent = new Set<Sent>()
+  readonly line = new WaitingLine<Waiter>()
+  /** Requests that took a place here and have not been answered. */
+  readonly sent = new Set<Permit<Bucket>>()
   #limit: number | undefined
   #remaining = 0
   /** When the next window may be used; undefined while no answer of this window has come. */
@@ -59,60 +47,64 @@ export class Bucket {
     if (this.#limit === undefined) return this.sent.size === 0 ? now : Number.POSITIVE_INFINITY
     this.#roll(now, this.#limit)
     if (this.#remaining > 0) return now
-    return this.#resetAt ?? Number.POSITIVE_INFINITY
+    // With nothing under way no answer will ever tell: one goes, and asks.
+    return this.#resetAt ?? (this.sent.size === 0 ? now : Number.POSITIVE_INFINITY)
   }
 
-  take(call: Call, now: Milliseconds): Sent {
+  take(permit: Permit<Bucket>): void {
     this.#remaining--
-    const sent = { call, at: now, bucket: this }
-    this.sent.add(sent)
-    return sent
+    this.sent.add(permit)
   }
 
-  /** The request was never sent: its place is free again. */
-  giveBack(sent: Sent): void {
-    if (this.sent.delete(sent)) this.#remaining++
+  /** The request was never sent, or was counted in another bucket: its place is free again. */
+  giveBack(permit: Permit<Bucket>): void {
+    if (this.sent.delete(permit)) this.#remaining++
   }
 
   /** No answer came. Discord may have counted the request, so its place stays taken until the window ends. */
-  failed(sent: Sent, now: Milliseconds): void {
-    this.sent.delete(sent)
+  failed(permit: Permit<Bucket>, now: Milliseconds): void {
+    this.sent.delete(permit)
     if (this.#limit === undefined || this.#resetAt !== undefined || this.sent.size > 0) return
     this.#resetAt = now + (this.#windowMs || GUESSED_WINDOW_MS)
   }
 
   /** An answer came. `creditMs` is what may be taken off a wait that is counted from `receivedAt` (see Latency). */
-  answered(sent: Sent, news: BucketNews | undefined, receivedAt: Milliseconds, creditMs: Milliseconds): void {
-    this.sent.delete(sent)
-    this.#roundTripMs = Math.max(receivedAt - sent.at, this.#roundTripMs * 0.9)
-    if (news) this.learn(news, receivedAt, creditMs)
-    else this.failed(sent, receivedAt)
+  answered(
+    permit: Permit<Bucket>,
+    report: BucketReport | undefined,
+    receivedAt: Milliseconds,
+    creditMs: Milliseconds,
+  ): void {
+    this.sent.delete(permit)
+    this.#roundTripMs = Math.max(receivedAt - permit.at, this.#roundTripMs * 0.9)
+    if (report) this.#learn(report, receivedAt, creditMs)
+    else this.failed(permit, receivedAt)
   }
 
   /** Takes in what an answer says; of several, what the one made last says counts. Parameters as in `answered`. */
-  learn(news: BucketNews, receivedAt: Milliseconds, creditMs: Milliseconds): void {
+  #learn(report: BucketReport, receivedAt: Milliseconds, creditMs: Milliseconds): void {
     const known = this.#limit !== undefined
-    const limit = Math.max(1, news.limit)
-    const resetAt = receivedAt + news.resetAfterMs + 1 - creditMs
+    const limit = Math.max(1, report.limit)
+    const resetAt = receivedAt + report.resetAfterMs + 1 - creditMs
     this.#limit = limit
     // The first answer of a window tells how long it is; any other only that it is not shorter.
-    this.#windowMs = news.remaining >= limit - 1 ? news.resetAfterMs : Math.max(this.#windowMs, news.resetAfterMs)
+    this.#windowMs = report.remaining >= limit - 1 ? report.resetAfterMs : Math.max(this.#windowMs, report.resetAfterMs)
     if (!known) {
-      this.#remaining = Math.max(0, news.remaining - this.sent.size)
-      this.#reported = news.remaining
+      this.#remaining = Math.max(0, report.remaining - this.sent.size)
+      this.#reported = report.remaining
       this.#resetAt = resetAt
       return
     }
     const first = this.#resetAt === undefined || this.#reported === Number.POSITIVE_INFINITY
-    if (first || news.remaining < this.#reported) {
-      this.#reported = news.remaining
+    if (first || report.remaining < this.#reported) {
+      this.#reported = report.remaining
       this.#resetAt = resetAt
     } else if (resetAt > this.#resetAt! + SAME_RESET_MS) {
       // Later by most of a window: the server began a new one before we thought it would. Later by less: a leaky
       // bucket's reset moves with every request.
       if (resetAt > this.#resetAt! + this.#windowMs / 2) {
-        this.#reported = news.remaining
-        this.#remaining = Math.max(0, news.remaining - this.sent.size)
+        this.#reported = report.remaining
+        this.#remaining = Math.max(0, report.remaining - this.sent.size)
       }
       this.#resetAt = resetAt
     }
@@ -129,33 +121,19 @@ export class Bucket {
     this.#reported = Number.POSITIVE_INFINITY
   }
 
-  /** How long a call that joins now would wait, as far as anybody can know. */
-  estimateMs(now: Milliseconds): Milliseconds {
+  /** How long a call of this priority that joins now would wait, as far as anybody can know. */
+  estimateMs(now: Milliseconds, priority: Priority): Milliseconds {
     const nextAt = this.nextAt(now)
     if (this.#limit === undefined) return Number.isFinite(nextAt) ? nextAt - now : 0
     const open = nextAt <= now ? this.#remaining : 0
-    const ahead = this.waiters.length
+    const ahead = this.line.ahead(priority)
     if (ahead < open) return 0
     const resetAt = this.#resetAt ?? now + (this.#windowMs || GUESSED_WINDOW_MS)
     return Math.max(0, resetAt - now) + Math.floor((ahead - open) / this.#limit) * this.#windowMs
   }
 
-  /** Joins the line: before those of lower priority, behind everybody else. */
-  join(waiter: Waiter): void {
-    waiter.bucket = this
-    const rank = PRIORITIES[waiter.call.priority]
-    let index = this.waiters.length
-    while (index > 0 && PRIORITIES[this.waiters[index - 1]!.call.priority] > rank) index--
-    this.waiters.splice(index, 0, waiter)
-  }
-
-  leave(waiter: Waiter): void {
-    const index = this.waiters.indexOf(waiter)
-    if (index !== -1) this.waiters.splice(index, 1)
-  }
-
   /** Takes over what belongs to one route, when it turns out that the route is counted here. `inherit` where nothing is known here yet. */
-  takeOver(from: Bucket, routeName: string, inherit: boolean): void {
+  takeOver(from: Bucket, counted: string, inherit: boolean): void {
     if (inherit) {
       this.#limit = from.#limit
       this.#remaining = from.#remaining
@@ -165,22 +143,52 @@ export class Bucket {
       this.#roundTripMs = from.#roundTripMs
     }
     this.#heldUntil = Math.max(this.#heldUntil, from.#heldUntil)
-    for (const waiter of from.waiters.filter((waiter) => waiter.call.route.name === routeName)) {
-      from.leave(waiter)
-      this.join(waiter)
+    for (const waiter of from.line) {
+      if (waiter.call.route.counted !== counted) continue
+      from.line.leave(waiter)
+      this.line.join(waiter)
+      waiter.bucket = this
     }
-    for (const sent of from.sent) {
-      if (sent.call.route.name !== routeName) continue
-      from.sent.delete(sent)
-      this.sent.add(sent)
-      sent.bucket = this
+    for (const permit of from.sent) {
+      if (permit.call.route.counted !== counted) continue
+      // Its place there is free: it was counted here all the time.
+      from.giveBack(permit)
+      this.sent.add(permit)
+      permit.bucket = this
       if (!inherit) this.#remaining--
+    }
+  }
+
+  /** Takes over everything, when two names of one principal are found to be one: of what both know, the stricter. */
+  join(other: Bucket): void {
+    this.#heldUntil = Math.max(this.#heldUntil, other.#heldUntil)
+    if (this.#limit === undefined) {
+      this.#limit = other.#limit
+      this.#remaining = other.#remaining
+      this.#resetAt = other.#resetAt
+      this.#reported = other.#reported
+    } else if (other.#limit !== undefined) {
+      this.#remaining = Math.min(this.#remaining, other.#remaining)
+      this.#reported = Math.min(this.#reported, other.#reported)
+      if (other.#resetAt !== undefined) this.#resetAt = Math.max(this.#resetAt ?? 0, other.#resetAt)
+    }
+    this.#windowMs = Math.max(this.#windowMs, other.#windowMs)
+    this.#roundTripMs = Math.max(this.#roundTripMs, other.#roundTripMs)
+    for (const waiter of other.line) {
+      other.line.leave(waiter)
+      this.line.join(waiter)
+      waiter.bucket = this
+    }
+    for (const permit of other.sent) {
+      other.sent.delete(permit)
+      this.sent.add(permit)
+      permit.bucket = this
     }
   }
 
   /** Whether anything here would be missed if it were forgotten. */
   idle(now: Milliseconds): boolean {
-    return this.waiters.length === 0 && this.sent.size === 0 && now >= this.#heldUntil && now >= (this.#resetAt ?? 0)
+    return this.line.size === 0 && this.sent.size === 0 && now >= this.#heldUntil && now >= (this.#resetAt ?? 0)
   }
 
   #roll(now: Milliseconds, limit: number): void {
@@ -190,10 +198,10 @@ export class Bucket {
     const overdueMs = Math.max(this.#windowMs, GUESSED_WINDOW_MS) + 2 * this.#roundTripMs
     let carried = 0
     let oldest = now
-    for (const sent of this.sent) {
-      if (sent.at <= now - overdueMs) continue
+    for (const permit of this.sent) {
+      if (permit.at <= now - overdueMs) continue
       carried++
-      if (sent.at < oldest) oldest = sent.at
+      if (permit.at < oldest) oldest = permit.at
     }
     this.#reported = Number.POSITIVE_INFINITY
     this.#remaining = Math.max(0, limit - carried)

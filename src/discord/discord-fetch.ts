@@ -1,39 +1,34 @@
 import type { APIUser, RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
-import {
-  closedError,
-  DiscordAPIError,
-  DiscordRateLimitError,
-  DiscordUnavailableError,
-  type RateLimitScope,
-} from '../errors/errors.ts'
+import { closedError, DiscordUnavailableError, type RateLimitScope } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { traced } from '../events/trace.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
-import type { Clock, Milliseconds } from '../time/clock.ts'
+import { atTurnsEnd, type Clock, type Milliseconds } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
-import { Admission } from './admission.ts'
-import type { Answer, AnswerHeaders, Call } from './call.ts'
-import { type DiscordFetchOptions, type Rules, toCall, toRules } from './call-options.ts'
+import { Admission, principalOfToken } from './admission.ts'
+import type { Answer, AnswerHeaders, Call, TokenType } from './call.ts'
+import {
+  blockedError,
+  deadTokenError,
+  foreignError,
+  rateLimitedError,
+  refusedError,
+  troubleError,
+} from './call-errors.ts'
+import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './call-options.ts'
+import { Errand, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
 import type { KnownGet } from './known-routes.ts'
-import { OAUTH_RULES, type OAuthPath, oauthCall } from './oauth-call.ts'
-import type { Principal } from './principal.ts'
+import { OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
+import type { Permit } from './permit.ts'
 import { readAnswer } from './read-answer.ts'
-import { backoffMs, classify, isIdempotent, isTransient } from './retry.ts'
-import { TokenMemory } from './token-memory.ts'
-import { Transport } from './transport.ts'
-import { WaitAllowance } from './wait-allowance.ts'
+import { Transport, type TransportOptions } from './transport.ts'
+import { backoffMs, classify, isIdempotent, isTransient, type Verdict } from './verdict.ts'
 
-export interface DiscordClientOptions {
-  readonly baseUrl: URL
-  readonly userAgent: string
-  readonly maxRetries: number
-  readonly retryDelayMs: Milliseconds
-  readonly maxWaitMs: Milliseconds
-  readonly timeoutMs: Milliseconds
-  readonly retryOn: 'rate-limit' | 'transient'
-  readonly clock: Clock
+export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
+  /** Calls a second of one bot, over all its routes. Default 50. */
+  readonly globalPerSecond?: number | undefined
   readonly random: () => number
   readonly events: Events
   /** The other processes, where there are any. */
@@ -42,8 +37,18 @@ export interface DiscordClientOptions {
 
 /** How often a call was sent so far; a caller that does not wait for its end wants to say so. */
 interface Progress {
-  attempts: number
+  errand: Errand | undefined
 }
+
+/** How an attempt ended that is not an answer: whether it may be repeated, after how long, and whether a hold makes it wait anyway. */
+interface Setback {
+  readonly error: unknown
+  readonly waitMs: Milliseconds
+  readonly held: boolean
+}
+
+/** How many calls are ended in one turn of the event loop when an instance is closed. */
+const ENDED_AT_ONCE = 200
 
 /** Discord's API, one call at a time: permit → transport → classify → retry. */
 export class DiscordClient {
@@ -52,8 +57,7 @@ export class DiscordClient {
   readonly #events: Events
   readonly #transport: Transport
   readonly #admission: Admission
-  readonly #tokens = new TokenMemory()
-  readonly #flights = new SingleFlight<unknown>('cancel')
+  readonly #flights = new SingleFlight<Answer>('cancel')
   /** Of the flights that can be joined. */
   readonly #progress = new Map<string, Progress>()
   readonly #closing = new AbortController()
@@ -64,7 +68,7 @@ export class DiscordClient {
     this.#clock = options.clock
     this.#events = options.events
     this.#transport = new Transport(options)
-    this.#admission = new Admission({ ...options, tokens: this.#tokens })
+    this.#admission = new Admission(options)
   }
 
   /**
@@ -87,37 +91,71 @@ export class DiscordClient {
   ): Promise<KnownGet[Path]>
   fetch<T = unknown>(path: string, accessToken: string, options?: DiscordFetchOptions): Promise<T>
   async fetch(path: string, accessToken: string, options: DiscordFetchOptions = {}): Promise<unknown> {
-    return this.#fetch(path, accessToken, options, true)
+    return this.#fetch(path, accessToken, options, { joins: true })
   }
 
-  /** `GET /users/@me/guilds` as `getUserGuilds`, for who must not be given an answer to an earlier question: it is always sent. */
-  getUserGuildsAnew(accessToken: string, options: DiscordFetchOptions): Promise<RESTAPIPartialCurrentUserGuild[]> {
-    const guilds = this.#fetch('/users/@me/guilds', accessToken, { ...options, method: 'GET' }, false)
+  /**
+   * `GET /users/@me/guilds` as `getUserGuilds`, for who must not be given an answer to an earlier question: it is always
+   * sent. Trouble (network errors, 500, 502, 503, 504) is tried again once where that is done within `onceMoreWithinMs`.
+   */
+  getUserGuildsAnew(
+    accessToken: string,
+    { onceMoreWithinMs, ...options }: DiscordFetchOptions & { readonly onceMoreWithinMs?: Milliseconds | undefined },
+  ): Promise<RESTAPIPartialCurrentUserGuild[]> {
+    const guilds = this.#fetch('/users/@me/guilds', accessToken, options, { joins: false, onceMoreWithinMs })
     return guilds as Promise<RESTAPIPartialCurrentUserGuild[]>
   }
 
-  async #fetch(path: string, accessToken: string, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
-    const call = toCall(path, accessToken, options)
-    const rules = toRules(options, this.#options)
-    if (options.signal?.aborted) throw options.signal.reason
+  /** A GET of the house's own: as `fetch`, and trouble is tried again once where that is done within `onceMoreWithinMs`. */
+  fetchOnceMore<Path extends keyof KnownGet>(
+    path: Path,
+    accessToken: string,
+    onceMoreWithinMs: Milliseconds,
+    options: DiscordFetchOptions = {},
+  ): Promise<KnownGet[Path]> {
+    return this.#fetch(path, accessToken, options, { joins: true, onceMoreWithinMs }) as Promise<KnownGet[Path]>
+  }
+
+  async #fetch(
+    path: string,
+    accessToken: string,
+    options: DiscordFetchOptions,
+    { joins, onceMoreWithinMs }: { readonly joins: boolean; readonly onceMoreWithinMs?: Milliseconds | undefined },
+  ): Promise<unknown> {
+    const made = toCall(path, accessToken, options, this.#callContext())
+    const { signal, principal } = options
+    if (signal?.aborted) throw signal.reason
     if (this.#closing.signal.aborted) throw closedError()
+    // Only a form with files has to be read first.
+    const call = made instanceof Promise ? await this.#within(options, undefined, () => made) : made
+    const policy = { ...toPolicy(options, this.#options), onceMoreWithinMs }
+    if (principal !== undefined && call.tokenType !== 'none')
+      this.#admission.tokenBelongsTo(call.tokenId, call.principal)
     const context = () => ({
       instance: this.#events,
       attributes: { 'http.request.method': call.method, 'http.route': call.route.name },
     })
-    return traced('discord-fetch', context, () => this.#ask(call, rules, options, joins))
+    return traced('discord-fetch', context, () => this.#ask(call, policy, options, joins))
   }
 
-  async #ask(call: Call, rules: Rules, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
+  async #ask(call: Call, policy: RetryPolicy, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
     const { signal, deadlineMs } = options
-    if (call.method !== 'GET' || !joins) {
-      const progress = { attempts: 0 }
-      return this.#within(options, call, progress, (signal) => this.#run(call, rules, progress, signal))
+    // Headers can change what is answered, and their values may be secrets that belong into no key.
+    if (call.method !== 'GET' || !joins || call.headers) {
+      const progress: Progress = { errand: undefined }
+      const answer = await this.#within({ deadlineMs, signal }, { call, progress }, (signal) =>
+        this.#run(call, policy, progress, signal),
+      )
+      return readAnswer(answer, call, progress.errand!.attempts)
     }
-    const key = `${call.tokenType} ${call.tokenId} ${call.path}\n${call.principal}\n${call.priority} ${rules.maxRetries} ${rules.retryDelayMs} ${rules.maxWaitMs} ${rules.retryOn}`
-    const flight = this.#flights.get(key) ?? this.#takeOff(key, call, rules)
-    if (deadlineMs === undefined) return flight.wait(signal)
-    return this.#within(options, call, this.#progress.get(key), (signal) => flight.wait(signal))
+    const key = `${call.tokenId} ${call.path}\n${call.principal}\n${call.priority} ${policy.maxRetries} ${policy.retryDelayMs} ${policy.maxWaitMs} ${policy.retryOn} ${policy.onceMoreWithinMs}`
+    const flight = this.#flights.get(key) ?? this.#takeOff(key, call, policy)
+    const progress = this.#progress.get(key)
+    const answer = await (deadlineMs === undefined
+      ? flight.wait(signal)
+      : this.#within({ deadlineMs, signal }, { call, progress }, (signal) => flight.wait(signal)))
+    // Read by each caller anew: what one of them does to its object is no concern of the others.
+    return readAnswer(answer, call, progress?.errand?.attempts ?? 1)
   }
 
   /** `GET /users/@me`: the user the token belongs to. Scope `identify`. Errors as `fetch`. */
@@ -140,16 +178,13 @@ export class DiscordClient {
     form: URLSearchParams,
     signal?: AbortSignal,
   ): Promise<{ status: number; headers: AnswerHeaders; body: string }> {
-    const call = oauthCall(path, form)
+    const call = oauthCall(path, form, this.#clock.now())
     if (signal?.aborted) throw signal.reason
     if (this.#closing.signal.aborted) throw closedError()
-    this.#tokens.proved(call.tokenId)
-    const rules = { ...OAUTH_RULES, retryDelayMs: this.#options.retryDelayMs }
-    const progress = { attempts: 0 }
-    const answer = await this.#within(signal ? { signal } : {}, call, progress, (signal) =>
-      this.#run(call, rules, progress, signal),
-    )
-    return answer as Answer
+    this.#admission.tokens.proved(call.tokenId)
+    const policy = { ...OAUTH_POLICY, retryDelayMs: this.#options.retryDelayMs }
+    const progress: Progress = { errand: undefined }
+    return this.#within({ signal }, { call, progress }, (signal) => this.#run(call, policy, progress, signal, true))
   }
 
   /** How long a GET of this principal is already known to be refused, or undefined. Sends nothing. */
@@ -157,9 +192,29 @@ export class DiscordClient {
     return this.#admission.refusedForMs(path, principal)
   }
 
-  /** Whether Discord has answered 401 to this token. */
-  isDeadToken(accessToken: string): boolean {
-    return this.#tokens.isDead(fingerprint(accessToken))
+  /**
+   * Whether Discord has refused this token, and nothing has shown since that it lives. A promise where it is time to try
+   * it again: then one call asks, and everybody else is told that it is dead.
+   */
+  isDeadToken(accessToken: string): boolean | Promise<boolean> {
+    const tokenId = tokenIdOf('Bearer', accessToken)
+    const { tokens } = this.#admission
+    if (!tokens.isDead(tokenId)) return false
+    if (!tokens.trialDue(tokenId)) return true
+    return this.fetch('/users/@me', accessToken).then(
+      () => false,
+      () => tokens.isDead(tokenId),
+    )
+  }
+
+  /** Discord has issued this access token just now: that it was refused earlier says nothing any more. */
+  tokenIssued(accessToken: string): void {
+    this.#admission.tokenIssued(tokenIdOf('Bearer', accessToken))
+  }
+
+  /** An operator knows that a block of our address is over: everything goes on at once, in every process. */
+  liftBlock(): void {
+    this.#admission.liftBlock()
   }
 
   stats() {
@@ -175,15 +230,26 @@ export class DiscordClient {
     if (this.#closing.signal.aborted) return
     const reason = closedError()
     this.#closing.abort(reason)
-    for (const flight of this.#flights.values()) flight.cancel(reason)
+    let ended = 0
+    for (const flight of [...this.#flights.values()]) {
+      flight.cancel(reason)
+      if (++ended % ENDED_AT_ONCE === 0) await new Promise<void>((resolve) => atTurnsEnd(resolve))
+    }
     await this.#transport.close()
   }
 
-  #takeOff(key: string, call: Call, rules: Rules): Flight<unknown> {
-    const progress = { attempts: 0 }
+  #callContext(): CallContext {
+    return {
+      now: this.#clock.now(),
+      principalOf: (tokenId) => this.#admission.tokens.principalOf(tokenId) ?? principalOfToken(tokenId),
+    }
+  }
+
+  #takeOff(key: string, call: Call, policy: RetryPolicy): Flight<Answer> {
+    const progress: Progress = { errand: undefined }
     this.#progress.set(key, progress)
     return this.#flights.start(key, (signal) =>
-      this.#run(call, rules, progress, signal).finally(() => {
+      this.#run(call, policy, progress, signal).finally(() => {
         if (this.#progress.get(key) === progress) this.#progress.delete(key)
       }),
     )
@@ -191,158 +257,172 @@ export class DiscordClient {
 
   /** Waits as this caller wants to: until its deadline, its signal, or the end of the instance. */
   #within<T>(
-    { deadlineMs = Number.POSITIVE_INFINITY, signal }: DiscordFetchOptions,
-    call: Call,
-    progress: Progress | undefined,
+    {
+      deadlineMs = Number.POSITIVE_INFINITY,
+      signal,
+    }: { deadlineMs?: Milliseconds | undefined; signal?: AbortSignal | undefined },
+    of: { readonly call: Call; readonly progress: Progress | undefined } | undefined,
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const route = call.route.name
+    const route = of?.call.route.name ?? 'a form'
     const late = () =>
       new DiscordUnavailableError('DISCORD_TIMEOUT', `${route}: no answer within the ${deadlineMs} ms given`, {
         route,
-        attempts: progress?.attempts ?? 0,
+        attempts: of?.progress?.errand?.attempts ?? 0,
       })
     return withDeadline(this.#clock, deadlineMs, [signal, this.#closing.signal], late, work)
   }
 
-  async #run(call: Call, rules: Rules, progress: Progress, signal: AbortSignal): Promise<unknown> {
-    const allowance = new WaitAllowance(rules.maxWaitMs, this.#clock, this.#events, call)
-    const principal = this.#admission.enter(call.principal)
+  /** Until an answer that is a success, or the last error. `orRefusal`: a refusal of Discord's is an answer too. */
+  async #run(
+    call: Call,
+    policy: RetryPolicy,
+    progress: Progress,
+    signal: AbortSignal,
+    orRefusal = false,
+  ): Promise<Answer> {
+    const errand = new Errand(call, policy, signal, this.#clock, this.#events)
+    progress.errand = errand
+    this.#admission.enter(call)
     try {
-      for (let attempt = 1; ; attempt++) {
-        allowance.attempts = attempt - 1
-        const outcome = await this.#attempt(call, rules, principal, allowance, progress, attempt, signal)
-        if ('value' in outcome) return outcome.value
-        if (outcome.waitMs > allowance.leftMs || attempt > rules.maxRetries) throw outcome.error
+      for (;;) {
+        const outcome = await this.#attempt(errand, orRefusal)
+        if ('body' in outcome) return outcome
+        if (outcome.waitMs > errand.leftMs || errand.attempts > policy.maxRetries) throw outcome.error
         this.#counts.retries++
-        this.#events.emit({ type: 'discord.retry', route: call.route.name, attempt, waitMs: outcome.waitMs })
+        this.#events.emit({
+          type: 'discord.retry',
+          route: call.route.name,
+          attempt: errand.attempts,
+          waitMs: outcome.waitMs,
+        })
         // After a 429 the hold that it set makes the next attempt wait; other trouble sets none.
-        if (!outcome.held) await allowance.sleep(outcome.waitMs, 'user', signal)
+        if (!outcome.held) await errand.sleep(outcome.waitMs, 'user')
       }
     } finally {
-      this.#admission.leave(call.principal)
+      this.#admission.leave(call)
     }
   }
 
-  async #attempt(
-    call: Call,
-    rules: Rules,
-    principal: Principal,
-    allowance: WaitAllowance,
-    progress: Progress,
-    attempt: number,
-    signal: AbortSignal,
-  ): Promise<{ value: unknown } | { error: unknown; waitMs: Milliseconds; held: boolean }> {
-    this.#refuseDeadToken(call)
-    const pass =
-      this.#admission.tryAdmit(call, principal) ?? (await this.#admission.admit(call, principal, allowance, signal))
-    let invalid = false
+  async #attempt(errand: Errand, orRefusal: boolean): Promise<Answer | Setback> {
+    const { call, signal } = errand
+    const { tokens } = this.#admission
+    const trial = tokens.tryAgain(call.tokenId)
+    const refuseDead = () => {
+      if (!trial && tokens.isDead(call.tokenId)) throw deadTokenError(call, errand.attempts)
+    }
+    refuseDead()
+    const permit = this.#admission.tryAdmit(errand) ?? (await this.#admission.admit(errand))
     try {
       // Another call may have learned it while this one waited.
-      this.#refuseDeadToken(call)
+      refuseDead()
       this.#counts.calls++
-      progress.attempts = attempt
+      errand.attempts++
       let answer: Answer
       try {
-        answer = await this.#transport.send(call, attempt, signal)
+        answer = await this.#transport.send(permit, errand.attempts, signal)
       } catch (error) {
-        pass.failed()
-        this.#observe(call, 0, Number.NaN, attempt)
-        if (signal.aborted || !(error instanceof DiscordUnavailableError) || !mayRepeat(call, rules)) throw error
-        return { error, waitMs: backoffMs(attempt, rules.retryDelayMs, this.#options.random), held: false }
+        this.#observe(errand, permit.head?.status ?? 0, permit.head?.sentAt)
+        const { head } = permit
+        // A 429 binds by its head alone, whatever became of its body, and whether or not its caller still waits.
+        const limited = head?.status === 429 ? this.#judge(errand, permit, { ...head, body: '' }, orRefusal) : undefined
+        if (limited && !signal.aborted) return limited
+        return this.#unanswered(errand, permit, error)
       }
-      this.#observe(call, answer.status, answer.sentAt, attempt)
-      const verdict = classify(answer, call.route, this.#clock.now())
-      invalid = answer.status === 401 || answer.status === 403 || (verdict.kind === 'rate-limited' && verdict.invalid)
-      pass.answered(answer, verdict)
-      const { status } = answer
-      const details = { status, route: call.route.name, attempts: attempt }
-      switch (verdict.kind) {
-        case 'success':
-          this.#tokens.proved(call.tokenId)
-          return { value: call.isForm ? answer : readAnswer(answer, call, attempt) }
-        case 'refused':
-          if (call.isForm) return { value: answer }
-          if (status === 401) this.#admission.tokenDied(call.tokenId)
-          else this.#tokens.proved(call.tokenId)
-          throw new DiscordAPIError(refusal(call, status, verdict.discordCode), {
-            ...details,
-            discordCode: verdict.discordCode,
-          })
-        case 'foreign':
-          throw new DiscordUnavailableError(
-            'DISCORD_FOREIGN_ANSWER',
-            `${call.route.name}: a ${status} that is not Discord's own came back; look for a proxy or a block page on the way to Discord`,
-            details,
-          )
-        case 'trouble': {
-          const waitMs = verdict.waitMs ?? backoffMs(attempt, rules.retryDelayMs, this.#options.random)
-          const error = new DiscordAPIError(`${call.route.name}: Discord answered ${status}; it is having trouble`, {
-            ...details,
-            retryAfterMs: verdict.waitMs,
-          })
-          if (!isTransient(status) || !mayRepeat(call, rules)) throw error
-          return { error, waitMs, held: false }
-        }
-        default: {
-          const computedMs = backoffMs(attempt, rules.retryDelayMs, this.#options.random)
-          const waitMs = this.#admission.hold(call, verdict, computedMs)
-          this.#counts.rateLimited++
-          this.#events.emit({
-            type: 'discord.rate-limited',
-            route: call.route.name,
-            scope: verdict.scope,
-            retryAfterMs: waitMs,
-          })
-          const error = new DiscordRateLimitError(rateLimitMessage(call, verdict.scope, waitMs), {
-            ...details,
-            scope: verdict.scope,
-            local: false,
-            retryAfterMs: waitMs,
-            discordCode: verdict.discordCode,
-          })
-          return { error, waitMs, held: true }
-        }
-      }
+      this.#observe(errand, answer.status, answer.sentAt)
+      return this.#judge(errand, permit, answer, orRefusal)
     } finally {
-      pass.end(invalid)
+      this.#admission.settle(permit, signal.aborted)
     }
   }
 
-  #refuseDeadToken(call: Call): void {
-    if (!this.#tokens.isDead(call.tokenId)) return
-    throw new DiscordAPIError(
-      `${call.route.name}: Discord has answered 401 to this token before, so it was not sent again; sign the user in anew`,
-      { status: 401, route: call.route.name, attempts: 0 },
-    )
+  /** What an answer means for its call. Throws what ends the call. */
+  #judge(errand: Errand, permit: Permit, answer: Answer, orRefusal: boolean): Answer | Setback {
+    const { call, attempts, policy } = errand
+    const { status } = answer
+    const verdict: Verdict = classify(answer, call.route, call.tokenType, this.#clock.now())
+    this.#admission.answered(permit, answer, verdict)
+    switch (verdict.kind) {
+      case 'success':
+        this.#learnUser(call, answer)
+        return answer
+      case 'refused':
+        if (orRefusal) return answer
+        throw refusedError(call, status, verdict.body, attempts)
+      case 'foreign': {
+        const heldMs = status === 403 ? this.#admission.foreign(permit, verdict.waitMs) : undefined
+        throw foreignError(call, status, attempts, heldMs)
+      }
+      case 'blocked': {
+        const waitMs = this.#admission.blocked(permit, verdict.waitMs)
+        this.#limited(call, 'egress', waitMs)
+        return { error: blockedError(call, attempts, waitMs), waitMs, held: true }
+      }
+      case 'trouble': {
+        const error = troubleError(call, status, verdict.body, attempts, verdict.waitMs)
+        return this.#trouble(errand, error, isTransient(status), verdict.waitMs)
+      }
+      default: {
+        const computedMs = backoffMs(attempts, policy.retryDelayMs, this.#options.random)
+        const waitMs = this.#admission.hold(permit, verdict, computedMs)
+        this.#counts.rateLimited++
+        this.#limited(call, verdict.scope, waitMs)
+        return { error: rateLimitedError(call, verdict.scope, verdict.body, attempts, waitMs), waitMs, held: true }
+      }
+    }
   }
 
-  #observe(call: Call, status: number, sentAt: Milliseconds, attempt: number): void {
+  /** The request was sent, or was to be, and no answer came in full. Throws what ends the call. */
+  #unanswered(errand: Errand, { head }: Permit, error: unknown): Setback {
+    if (errand.signal.aborted || !(error instanceof DiscordUnavailableError)) throw error
+    // What its head refused is not asked again for the sake of its body.
+    const refused = head !== undefined && head.status >= 400 && head.status < 500
+    return this.#trouble(errand, error, !refused, undefined)
+  }
+
+  /** Trouble: tried again where the call allows it. Throws the error otherwise. */
+  #trouble(errand: Errand, error: unknown, isTransient: boolean, namedMs: Milliseconds | undefined): Setback {
+    const { call, policy, attempts, beganAt } = errand
+    if (!isTransient || !isIdempotent(call.method)) throw error
+    if (policy.retryOn === 'transient')
+      return {
+        error,
+        waitMs: namedMs ?? backoffMs(attempts, policy.retryDelayMs, this.#options.random),
+        held: false,
+      }
+    const leftMs = (policy.onceMoreWithinMs ?? 0) - (this.#clock.monotonic() - beganAt)
+    const waitMs = namedMs ?? leftMs * (0.25 + this.#options.random() / 4)
+    if (attempts > 1 || leftMs <= 0 || waitMs >= leftMs) throw error
+    return { error, waitMs, held: false }
+  }
+
+  /** Whose token it is, where the answer says so: from then on all that the user does spends the same limits. */
+  #learnUser(call: Call, answer: Answer): void {
+    if (call.tokenType !== 'Bearer' || !TELLS_USER.has(call.route.name)) return
+    if (this.#admission.tokens.principalOf(call.tokenId) === call.principal) return
+    try {
+      const told = JSON.parse(answer.body) as { id?: unknown; user?: { id?: unknown } } | null
+      const id = call.route.name === 'GET /users/@me' ? told?.id : told?.user?.id
+      if (typeof id === 'string' && /^\d{1,20}$/.test(id)) this.#admission.tokenBelongsTo(call.tokenId, id)
+    } catch {
+      // Whoever reads the answer finds out.
+    }
+  }
+
+  #limited(call: Call, scope: RateLimitScope, retryAfterMs: Milliseconds): void {
+    this.#events.emit({ type: 'discord.rate-limited', route: call.route.name, scope, retryAfterMs })
+  }
+
+  #observe({ call, attempts }: Errand, status: number, sentAt: Milliseconds | undefined): void {
     if (!this.#events.active) return
-    const durationMs = Number.isNaN(sentAt) ? 0 : this.#clock.monotonic() - sentAt
-    this.#events.emit({ type: 'discord.call', route: call.route.name, status, durationMs, attempt })
+    const durationMs = sentAt === undefined ? 0 : this.#clock.monotonic() - sentAt
+    this.#events.emit({ type: 'discord.call', route: call.route.name, status, durationMs, attempt: attempts })
   }
 }
 
-function mayRepeat(call: Call, rules: Rules): boolean {
-  return rules.retryOn === 'transient' && isIdempotent(call.method)
-}
+/** The routes that say whose the token is. */
+const TELLS_USER = new Set(['GET /users/@me', 'GET /oauth2/@me'])
 
-function refusal(call: Call, status: number, discordCode: number | undefined): string {
-  const code = discordCode ? `, code ${discordCode}` : ''
-  if (status === 401)
-    return `${call.route.name}: Discord does not accept this token (401${code}); sign the user in anew`
-  if (status === 403)
-    return `${call.route.name}: Discord refused (403${code}); check the token's scopes or the bot's permissions`
-  return `${call.route.name}: Discord refused (${status}${code})`
-}
-
-function rateLimitMessage(call: Call, scope: RateLimitScope, waitMs: Milliseconds): string {
-  const about = {
-    user: 'this user',
-    global: 'all calls of this user',
-    shared: 'a shared resource',
-    egress: 'our address',
-  }[scope]
-  return `${call.route.name}: Discord rate-limits ${about}; try again in ${Math.ceil(waitMs / 1000)} s`
+function tokenIdOf(tokenType: TokenType, accessToken: string): string {
+  return `${tokenType} ${fingerprint(accessToken)}`
 }

@@ -6,11 +6,14 @@ import type { Route } from './call.ts'
  * 429, a dead token.
  */
 export type Notice =
-  | { readonly about: 'egress' }
+  /** A block, and the route that it was met on. */
+  | { readonly about: 'egress'; readonly route?: string }
+  | { readonly about: 'egress-lifted' }
   | { readonly about: 'principal'; readonly principal: string }
   | { readonly about: 'resource'; readonly route: Route }
   | { readonly about: 'route' | 'bucket'; readonly principal: string; readonly route: Route }
-  | { readonly about: 'token'; readonly tokenId: string }
+  /** `token-lives`: signed in anew, or accepted after all. */
+  | { readonly about: 'token' | 'token-lives'; readonly tokenId: string }
 
 /** How many invalid requests others sent: when, and how many of them with tokens never seen valid. */
 export interface InvalidRequests {
@@ -22,8 +25,8 @@ export interface InvalidRequests {
 /** What the fleet tells this process. */
 export interface FleetNews {
   noticed(notice: Notice, forMs: Milliseconds): void
-  /** A request that another process sent this long ago got through: the bans from before it are over. */
-  egressFree(sentAgoMs: Milliseconds): void
+  /** A request that another process sent this long ago on `route` got through: blocks of all routes from before it are over. */
+  egressFree(sentAgoMs: Milliseconds, route: string): void
   /** Another process has just sent these. */
   invalidSent(requests: InvalidRequests): void
   /** All that the fleet sent in the last ten minutes, this process included. */
@@ -34,6 +37,6 @@ export interface FleetNews {
 export interface Fleet {
   listen(news: FleetNews): void
   announce(notice: Notice, forMs: Milliseconds): void
-  announceEgressFree(sentAgoMs: Milliseconds): void
+  announceEgressFree(sentAgoMs: Milliseconds, route: string): void
   invalidSent(stranger: boolean): void
 }

@@ -1,6 +1,6 @@
 import type { Milliseconds } from '../time/clock.ts'
 
-/** 50 requests a second for each bot or user (docs, topic Rate Limits, Global Rate Limit). */
+/** Requests a second for each user, and for each bot that was not given more (docs, topic Rate Limits, Global Rate Limit). */
 export const GLOBAL_PER_SECOND = 50
 const WINDOW_MS: Milliseconds = 1000
 
@@ -10,10 +10,15 @@ const WINDOW_MS: Milliseconds = 1000
  * free again one second after its answer was made.
  */
 export class GlobalLimit {
+  readonly #perSecond: number
   #inFlight = 0
   /** When the places of answered requests are free again, earliest first. */
   #freeAt: Milliseconds[] = []
   #heldUntil = 0
+
+  constructor(perSecond = GLOBAL_PER_SECOND) {
+    this.#perSecond = perSecond
+  }
 
   /** Until when nothing may be sent, whatever is free: a global 429 said so. */
   get heldUntil(): Milliseconds {
@@ -31,8 +36,9 @@ export class GlobalLimit {
     while (freed < this.#freeAt.length && this.#freeAt[freed]! <= now) freed++
     if (freed > 0) this.#freeAt.splice(0, freed)
     const taken = this.#inFlight + this.#freeAt.length
-    if (taken < GLOBAL_PER_SECOND) return now
-    return this.#freeAt[0] ?? Number.POSITIVE_INFINITY
+    if (taken < this.#perSecond) return now
+    // Two names of one principal may have had more under way together than one may have: that many have to end first.
+    return this.#freeAt[taken - this.#perSecond] ?? Number.POSITIVE_INFINITY
   }
 
   take(): void {
@@ -52,5 +58,12 @@ export class GlobalLimit {
   /** The request was never sent. */
   giveBack(): void {
     this.#inFlight--
+  }
+
+  /** Two names turned out to be one principal: what both used was used of one limit. */
+  join(other: GlobalLimit): void {
+    this.#inFlight += other.#inFlight
+    this.#freeAt = [...this.#freeAt, ...other.#freeAt].sort((one, another) => one - another)
+    this.hold(other.#heldUntil)
   }
 }

@@ -1,7 +1,7 @@
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { Priority } from './call.ts'
 import type { InvalidRequests } from './fleet.ts'
-import { Bell } from './waiters.ts'
+import { Waiters } from './waiters.ts'
 
 /** Discord bans an address after this many 401, 403 and 429 (not `shared`) within ten minutes (docs, topic Rate Limits, Invalid Request Limit). */
 export const INVALID_LIMIT = 10_000
@@ -14,6 +14,9 @@ const SHARES: Readonly<Record<Priority, number>> = { background: 0.8, page: 0.95
 /** Tokens never seen valid may use this share in all, so that strangers with made-up tokens cannot spend the rest. */
 const STRANGERS_SHARE = 0.05
 
+/** For how long a stranger's request counts that was sent and that trouble on the way left without an answer. */
+const UNANSWERED_MS: Milliseconds = 60_000
+
 /** A count over the last ten minutes, exact to ten seconds on the safe side. */
 class SlidingCount {
   readonly #slots = new Uint32Array(SLOTS + 1)
@@ -22,7 +25,7 @@ class SlidingCount {
 
   add(now: Milliseconds, count = 1, agoMs: Milliseconds = 0): void {
     this.#moveTo(now)
-    const slot = Math.max(0, Math.floor((now - agoMs) / SLOT_MS))
+    const slot = slotOf(now - agoMs)
     if (slot < this.#newest - SLOTS) return
     this.#slots[slot % this.#slots.length]! += count
     this.#total += count
@@ -43,15 +46,15 @@ class SlidingCount {
     this.#moveTo(now)
     let left = this.#total
     for (let age = SLOTS; age >= 0; age--) {
-      if (left <= target) return Math.max(0, (this.#newest - age + SLOTS) * SLOT_MS - now)
+      if (left <= target) return Math.max(0, (this.#newest - age) * SLOT_MS - now)
       const slot = this.#newest - age
       if (slot >= 0) left -= this.#slots[slot % this.#slots.length]!
     }
-    return (this.#newest + 1) * SLOT_MS + WINDOW_MS - now
+    return (this.#newest + 1) * SLOT_MS - now
   }
 
   #moveTo(now: Milliseconds): void {
-    const slot = Math.floor(now / SLOT_MS)
+    const slot = slotOf(now)
     if (slot <= this.#newest) return
     for (let passed = Math.max(this.#newest + 1, slot - SLOTS); passed <= slot; passed++) {
       const index = passed % this.#slots.length
@@ -62,13 +65,16 @@ class SlidingCount {
   }
 }
 
+/** Counted from ten minutes before the clock's beginning, which is that of the process: what others sent before it has a slot too. */
+const slotOf = (at: Milliseconds) => Math.max(0, Math.floor(at / SLOT_MS) + SLOTS)
+
 /** How near this process is to Discord's ban for invalid requests, and who has to stop because of it. */
 export class InvalidBudget {
   readonly #clock: Clock
   readonly #all = new SlidingCount()
   readonly #strangers = new SlidingCount()
   #strangersInFlight = 0
-  readonly #strangerAnswered = new Bell()
+  readonly #strangerAnswered = new Waiters()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -99,18 +105,35 @@ export class InvalidBudget {
     this.#strangersInFlight++
   }
 
-  /** A stranger's request has ended; `invalid` if Discord counts its answer. */
-  strangerAnswered(invalid: boolean): void {
+  /**
+   * A stranger's request has ended. `invalid` if Discord counts its answer; without an answer nobody knows, and then its
+   * place stays spent: for the whole window where the caller gave it up, or made-up tokens could be tried without end by
+   * giving up; for a minute where Discord did not answer, so that an outage does not shut out who signs in after it.
+   */
+  strangerAnswered(outcome: 'invalid' | 'valid' | 'given up' | 'unanswered'): void {
     this.#strangersInFlight--
-    if (!invalid) return this.#strangerAnswered.ringOne()
-    this.#strangers.add(this.#clock.monotonic())
-    // Its place is spent for ten minutes. Those who wait are woken only when nothing is left to wait for.
-    if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.ring()
+    if (outcome === 'valid') return this.#strangerAnswered.wakeOne()
+    const now = this.#clock.monotonic()
+    if (outcome === 'unanswered') this.#strangers.add(now, 1, WINDOW_MS - UNANSWERED_MS)
+    else this.#strangers.add(now)
+    // Its place is spent. Those who wait are woken only when nothing is left to wait for.
+    if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.wakeAll()
+  }
+
+  /** A stranger's request ended before it was sent. */
+  strangerGaveBack(): void {
+    this.#strangersInFlight--
+    this.#strangerAnswered.wakeOne()
+  }
+
+  /** Lets the next one in line ask, where somebody was woken for a place and does not use it yet. */
+  wakeNextStranger(): void {
+    if (this.strangersStoppedForMs() === 0) this.#strangerAnswered.wakeOne()
   }
 
   /** Resolves when it is worth asking again whether a stranger may go; rejects with `signal.reason`. */
   nextStrangerAnswered(signal: AbortSignal): Promise<void> {
-    return this.#strangerAnswered.next(signal)
+    return this.#strangerAnswered.wait(signal)
   }
 
   /** An answer that Discord counts as invalid: 401, 403, or 429 that is not `shared`. */
@@ -126,7 +149,7 @@ export class InvalidBudget {
       this.#all.add(now, Math.min(count, INVALID_LIMIT), agoMs)
       this.#strangers.add(now, Math.min(strangers, INVALID_LIMIT), agoMs)
     }
-    if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.ring()
+    if (typeof this.strangersStoppedForMs() === 'number') this.#strangerAnswered.wakeAll()
   }
 
   /** Takes over the count of all processes, unless this one has counted more itself. */

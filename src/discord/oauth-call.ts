@@ -1,6 +1,7 @@
 import { fingerprint } from '../secrets/key-ring.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Call } from './call.ts'
-import type { Rules } from './call-options.ts'
+import type { RetryPolicy } from './errand.ts'
 import { routeOf } from './route.ts'
 
 export type OAuthPath = '/oauth2/token' | '/oauth2/token/revoke'
@@ -11,24 +12,24 @@ const PRINCIPAL = 'oauth'
 const TOKEN_ID = fingerprint('oauth')
 
 /** Sent once: a code and a refresh token are spent by the first try, whoever hears of its answer. */
-export const OAUTH_RULES = {
+export const OAUTH_POLICY = {
   maxRetries: 0,
   maxWaitMs: 2_000,
   retryOn: 'rate-limit',
-} as const satisfies Omit<Rules, 'retryDelayMs'>
+} as const satisfies Omit<RetryPolicy, 'retryDelayMs'>
 
-/** A form for an OAuth2 endpoint, as a call. */
-export function oauthCall(path: OAuthPath, form: URLSearchParams): Call {
+/** A form for an OAuth2 endpoint (RFC 6749), as a call: the application's own id and secret are in the body, and no token in the headers. `now` is the wall clock. */
+export function oauthCall(path: OAuthPath, form: URLSearchParams, now: Milliseconds): Call {
   return {
     method: 'POST',
     path,
-    route: routeOf('POST', path),
+    route: routeOf('POST', path, now),
     token: '',
-    tokenType: 'Bearer',
+    tokenType: 'none',
     tokenId: TOKEN_ID,
     principal: PRINCIPAL,
     priority: 'login',
-    body: form.toString(),
-    isForm: true,
+    headers: undefined,
+    body: { contentType: 'application/x-www-form-urlencoded', content: form.toString() },
   }
 }

@@ -1,87 +1,123 @@
-import type { Clock, Milliseconds } from '../time/clock.ts'
-import { alarm } from '../time/clock.ts'
-import { Bucket, type BucketNews, type Sent, type Waiter } from './bucket.ts'
-import type { Call } from './call.ts'
+import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
+import { onAbort } from '../time/on-abort.ts'
+import { Bucket, type Waiter } from './bucket.ts'
+import type { BucketReport, Call, Priority } from './call.ts'
 import { GlobalLimit } from './global-limit.ts'
+import { Permit, type PermitIssuer } from './permit.ts'
+import { orderOfTurn, PRIORITIES } from './waiting-line.ts'
 
-/** A place that was taken before sending. Exactly one of its three endings must be called, once. */
-export interface Permit {
-  /** The answer came. `hash` is Discord's name for the bucket, where the answer had one. */
-  answered(news: BucketNews | undefined, hash: string | undefined, receivedAt: Milliseconds): void
-  /** It was sent, or may have been, and no answer came. */
-  failed(): void
-  /** It was never sent. */
-  giveBack(): void
-}
-
-/** What all principals share: which routes Discord counts together, and what is known of the way to it. */
-export interface Shared {
+/** What all principals share: a first guess at which routes Discord counts together, and what is known of the way to it. */
+export interface KnownToAll {
   readonly clock: Clock
-  /** `METHOD template` → bucket hash. The same for every user, so learned once for all. */
-  readonly hashes: { get(route: string): string | undefined; set(route: string, hash: string): void }
+  /** Counted route → bucket hash, as anybody's last answer said. */
+  readonly hashes: { get(counted: string): string | undefined; set(counted: string, hash: string): void }
   readonly latency: { readonly creditMs: Milliseconds }
 }
 
-/** One bot or user, as Discord counts: its buckets, its global limit, and the calls that wait for a place. */
-export class Principal {
-  readonly #shared: Shared
+/** One bot or user, as Discord counts: its buckets, its global limit, and the calls that wait for a permit. */
+export class Principal implements PermitIssuer {
+  readonly #known: KnownToAll
   readonly #buckets = new Map<string, Bucket>()
-  readonly #global = new GlobalLimit()
+  /** Counted route → bucket hash for this principal: Discord may count two users' calls of one route in different buckets. */
+  readonly #hashes = new Map<string, string>()
+  readonly #global: GlobalLimit
   /** Sub-limits of single routes, which their bucket's headers do not show. */
   readonly #routeHolds = new Map<string, Milliseconds>()
-  /** Buckets that calls wait for, the one that was served longest ago first. */
-  readonly #waiting = new Set<Bucket>()
+  /** Buckets with calls that wait only for the global limit, by what waits there; the one that was served longest ago first. */
+  readonly #ready: Readonly<Record<Priority, Set<Bucket>>> = {
+    login: new Set(),
+    page: new Set(),
+    background: new Set(),
+  }
+  /** Buckets with calls that wait for the bucket itself, and the earliest time at which one of them may be open. */
+  readonly #blocked = new Set<Bucket>()
+  #openAt = Number.POSITIVE_INFINITY
+  #turn = 0
   #wakeAt = Number.POSITIVE_INFINITY
-  #cancelAlarm = () => {}
+  #cancelAlarm = NOTHING
 
-  constructor(shared: Shared) {
-    this.#shared = shared
+  constructor(known: KnownToAll, globalPerSecond?: number) {
+    this.#known = known
+    this.#global = new GlobalLimit(globalPerSecond)
   }
 
-  /** A place at once, if there is one and nobody waits for it. */
-  tryTake(call: Call): Permit | undefined {
+  /** A permit at once, if there is one and nobody waits for it. */
+  tryTake(call: Call): Permit<Bucket> | undefined {
     const bucket = this.#bucketOf(call)
-    const now = this.#shared.clock.monotonic()
-    if (bucket.waiters.length > 0 || this.#global.nextAt(now) > now || bucket.nextAt(now) > now) return undefined
+    const now = this.#known.clock.monotonic()
+    if (bucket.line.size > 0 || this.#global.nextAt(now) > now || bucket.nextAt(now) > now) return undefined
     return this.#take(bucket, call, now)
   }
 
   /** How long a call would wait, as far as anybody can know. */
   estimateMs(call: Call): Milliseconds {
-    const now = this.#shared.clock.monotonic()
+    const now = this.#known.clock.monotonic()
     const globalAt = this.#global.nextAt(now)
-    return Math.max(Number.isFinite(globalAt) ? globalAt - now : 0, this.#bucketOf(call).estimateMs(now))
+    return Math.max(Number.isFinite(globalAt) ? globalAt - now : 0, this.#bucketOf(call).estimateMs(now, call.priority))
   }
 
-  /** A place as soon as there is one: buckets are served in turn, calls of one bucket by priority and then in order. Rejects with `signal.reason`. */
-  take(call: Call, signal: AbortSignal): Promise<Permit> {
+  /**
+   * A permit as soon as there is one: by priority, buckets of one priority in turn, calls of one bucket in order.
+   * Rejects with `signal.reason`.
+   */
+  take(call: Call, signal: AbortSignal): Promise<Permit<Bucket>> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
       const bucket = this.#bucketOf(call)
       const waiter: Waiter = {
         call,
         bucket,
-        go: () => {
-          signal.removeEventListener('abort', leave)
-          resolve(this.#take(waiter.bucket, call, this.#shared.clock.monotonic()))
+        go: (permit) => {
+          unlisten()
+          resolve(permit)
         },
       }
-      const leave = () => {
-        waiter.bucket.leave(waiter)
-        if (waiter.bucket.waiters.length === 0) this.#waiting.delete(waiter.bucket)
+      const unlisten = onAbort(signal, () => {
+        waiter.bucket.line.leave(waiter)
+        const principal = this.#now()
+        if (waiter.bucket.line.waiting(call.priority) === 0)
+          principal.#sort(waiter.bucket, principal.#known.clock.monotonic())
+        if (!principal.#anybodyWaits()) principal.#setAlarm(Number.POSITIVE_INFINITY)
         reject(signal.reason)
-        this.#serve()
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      bucket.join(waiter)
-      this.#waiting.add(bucket)
+      })
+      bucket.line.join(waiter)
+      this.#sort(bucket, this.#known.clock.monotonic())
       this.#serve()
     })
   }
 
+  /** The answer to a permit's request came. `hash` is Discord's name for the bucket, where the answer had one. */
+  answered(
+    permit: Permit<Bucket>,
+    report: BucketReport | undefined,
+    hash: string | undefined,
+    receivedAt: Milliseconds,
+  ): void {
+    const creditMs = this.#known.latency.creditMs
+    const bucket = hash === undefined ? permit.bucket : this.#countedAs(permit, hash)
+    bucket.answered(permit, report, receivedAt, creditMs)
+    this.#global.answered(receivedAt - creditMs)
+    this.#changed(bucket)
+  }
+
+  /** A permit's request was sent, or may have been, and no answer came. */
+  failed(permit: Permit<Bucket>): void {
+    const failedAt = this.#known.clock.monotonic()
+    permit.bucket.failed(permit, failedAt)
+    this.#global.answered(failedAt)
+    this.#changed(permit.bucket)
+  }
+
+  /** A permit's request was never sent. */
+  giveBack(permit: Permit<Bucket>): void {
+    permit.bucket.giveBack(permit)
+    this.#global.giveBack()
+    this.#changed(permit.bucket)
+  }
+
   /** How much longer a 429 forbids this call, and what it was about; undefined if none does. */
   heldFor(call: Pick<Call, 'route'>): { readonly ms: Milliseconds; readonly scope: 'user' | 'global' } | undefined {
-    const now = this.#shared.clock.monotonic()
+    const now = this.#known.clock.monotonic()
     const globalMs = this.#global.heldUntil - now
     const ownMs = Math.max(this.#bucketOf(call).heldUntil, this.#routeHolds.get(call.route.key) ?? 0) - now
     if (globalMs <= 0 && ownMs <= 0) return undefined
@@ -89,125 +125,170 @@ export class Principal {
   }
 
   holdAll(forMs: Milliseconds): void {
-    this.#global.hold(this.#shared.clock.monotonic() + forMs)
+    this.#global.hold(this.#known.clock.monotonic() + forMs)
     this.#serve()
   }
 
   holdBucket(call: Pick<Call, 'route'>, forMs: Milliseconds): void {
-    this.#bucketOf(call).hold(this.#shared.clock.monotonic() + forMs)
-    this.#serve()
+    const bucket = this.#bucketOf(call)
+    bucket.hold(this.#known.clock.monotonic() + forMs)
+    this.#changed(bucket)
   }
 
   holdRoute(call: Pick<Call, 'route'>, forMs: Milliseconds): void {
-    const now = this.#shared.clock.monotonic()
+    const now = this.#known.clock.monotonic()
     for (const [route, until] of this.#routeHolds) if (until <= now) this.#routeHolds.delete(route)
-    this.#routeHolds.set(call.route.key, now + forMs)
+    this.#routeHolds.set(call.route.key, Math.max(this.#routeHolds.get(call.route.key) ?? 0, now + forMs))
+  }
+
+  /** Everything that is known and under way under another name of this principal; that other one is not used any more. */
+  join(other: Principal): void {
+    for (const [counted, hash] of other.#hashes) if (!this.#hashes.has(counted)) this.#hashes.set(counted, hash)
+    for (const [key, bucket] of other.#buckets) {
+      const own = this.#buckets.get(key)
+      if (own) own.join(bucket)
+      else this.#buckets.set(key, bucket)
+      for (const permit of bucket.sent) permit.principal = this
+      for (const permit of own?.sent ?? []) permit.principal = this
+    }
+    for (const [route, until] of other.#routeHolds)
+      this.#routeHolds.set(route, Math.max(this.#routeHolds.get(route) ?? 0, until))
+    this.#global.join(other.#global)
+    other.#setAlarm(Number.POSITIVE_INFINITY)
+    other.#joined = this
+    const now = this.#known.clock.monotonic()
+    for (const bucket of this.#buckets.values()) if (bucket.line.size > 0) this.#sort(bucket, now)
+    this.#serve()
+  }
+
+  #joined: Principal | undefined
+
+  /** Whoever this principal is by now. */
+  #now(): Principal {
+    return this.#joined ? this.#joined.#now() : this
   }
 
   #bucketOf(call: Pick<Call, 'route'>): Bucket {
-    const hash = this.#shared.hashes.get(call.route.name)
-    const provisionalKey = call.route.key
-    const key = hash === undefined ? provisionalKey : `${hash}|${call.route.resource}`
+    const { counted, resource, key: provisionalKey } = call.route
+    let hash = this.#hashes.get(counted)
+    if (hash === undefined && !this.#buckets.has(provisionalKey)) {
+      // Nothing of its own is known yet: what others were told is the best guess.
+      hash = this.#known.hashes.get(counted)
+      if (hash !== undefined) this.#learnHash(counted, hash)
+    }
+    const key = hash === undefined ? provisionalKey : `${hash}|${resource}`
     let bucket = this.#buckets.get(key)
     if (bucket) return bucket
     this.#forgetIdleBuckets()
     bucket = new Bucket()
     this.#buckets.set(key, bucket)
-    // Another user's answer may have taught the hash while calls of this one already went by the route's name.
-    const provisional = hash === undefined ? undefined : this.#buckets.get(provisionalKey)
-    if (provisional) {
-      this.#move(call.route.name, provisional, bucket, true)
-      this.#buckets.delete(provisionalKey)
-    }
     return bucket
+  }
+
+  /** The bucket that an answer says its request was counted in; what belongs to its route moves there. */
+  #countedAs(permit: Permit<Bucket>, hash: string): Bucket {
+    const { counted, resource } = permit.call.route
+    this.#known.hashes.set(counted, hash)
+    this.#learnHash(counted, hash)
+    const from = permit.bucket
+    const key = `${hash}|${resource}`
+    const known = this.#buckets.get(key)
+    if (known === from) return from
+    const target = known ?? new Bucket()
+    this.#buckets.set(key, target)
+    target.takeOver(from, counted, known === undefined)
+    const now = this.#known.clock.monotonic()
+    this.#sort(from, now)
+    this.#sort(target, now)
+    if (from.line.size === 0 && from.sent.size === 0) this.#dropBucket(from)
+    return target
+  }
+
+  #learnHash(counted: string, hash: string): void {
+    this.#hashes.set(counted, hash)
+    // The one learned longest ago. Its bucket is asked anew.
+    if (this.#hashes.size > HASHES) for (const oldest of this.#hashes.keys()) return void this.#hashes.delete(oldest)
   }
 
   /** A bot visits many channels and guilds; what is back to full need not be kept. */
   #forgetIdleBuckets(): void {
     if (this.#buckets.size < BUCKETS_BEFORE_SWEEP || (this.#buckets.size & (this.#buckets.size - 1)) !== 0) return
-    const now = this.#shared.clock.monotonic()
+    const now = this.#known.clock.monotonic()
     for (const [key, bucket] of this.#buckets) if (bucket.idle(now)) this.#buckets.delete(key)
-  }
-
-  #take(bucket: Bucket, call: Call, now: Milliseconds): Permit {
-    const sent = bucket.take(call, now)
-    this.#global.take()
-    return {
-      answered: (news, hash, receivedAt) => this.#answered(sent, news, hash, receivedAt),
-      failed: () => {
-        const failedAt = this.#shared.clock.monotonic()
-        sent.bucket.failed(sent, failedAt)
-        this.#global.answered(failedAt)
-        this.#serve()
-      },
-      giveBack: () => {
-        sent.bucket.giveBack(sent)
-        this.#global.giveBack()
-        this.#serve()
-      },
-    }
-  }
-
-  #answered(sent: Sent, news: BucketNews | undefined, hash: string | undefined, receivedAt: Milliseconds): void {
-    const { call } = sent
-    const creditMs = this.#shared.latency.creditMs
-    let bucket = sent.bucket
-    if (hash !== undefined) {
-      this.#shared.hashes.set(call.route.name, hash)
-      const key = `${hash}|${call.route.resource}`
-      if (this.#buckets.get(key) !== bucket) {
-        const known = this.#buckets.get(key)
-        const target = known ?? new Bucket()
-        this.#buckets.set(key, target)
-        this.#move(call.route.name, bucket, target, known === undefined)
-        if (bucket.waiters.length === 0 && bucket.sent.size === 0) this.#dropBucket(bucket)
-        bucket = target
-      }
-    }
-    bucket.answered(sent, news, receivedAt, creditMs)
-    this.#global.answered(receivedAt - creditMs)
-    this.#serve()
-  }
-
-  #move(routeName: string, from: Bucket, to: Bucket, inherit: boolean): void {
-    to.takeOver(from, routeName, inherit)
-    if (to.waiters.length > 0) this.#waiting.add(to)
-    if (from.waiters.length === 0) this.#waiting.delete(from)
   }
 
   #dropBucket(bucket: Bucket): void {
     for (const [key, known] of this.#buckets) if (known === bucket) this.#buckets.delete(key)
   }
 
-  /** Hands out every place there is, then sets the alarm for the next one. */
-  #serve(): void {
-    if (this.#waiting.size === 0) return this.#setAlarm(Number.POSITIVE_INFINITY)
-    const now = this.#shared.clock.monotonic()
-    for (let served = true; served; ) {
-      served = false
-      for (const bucket of [...this.#waiting]) {
-        if (this.#global.nextAt(now) > now) break
-        if (bucket.nextAt(now) > now) continue
-        this.#waiting.delete(bucket)
-        const waiter = bucket.waiters.shift()
-        if (bucket.waiters.length > 0) this.#waiting.add(bucket)
-        waiter?.go()
-        served = true
-      }
+  #take(bucket: Bucket, call: Call, now: Milliseconds): Permit<Bucket> {
+    const permit = new Permit(call, now, bucket, this)
+    bucket.take(permit)
+    this.#global.take()
+    return permit
+  }
+
+  #changed(bucket: Bucket): void {
+    if (bucket.line.size > 0) this.#sort(bucket, this.#known.clock.monotonic())
+    this.#serve()
+  }
+
+  /** Puts a bucket where it belongs: among those that are ready, or those that are blocked, or nowhere where nobody waits. */
+  #sort(bucket: Bucket, now: Milliseconds): void {
+    const openAt = bucket.line.size === 0 ? Number.POSITIVE_INFINITY : bucket.nextAt(now)
+    for (const priority of PRIORITIES) {
+      if (openAt <= now && bucket.line.waiting(priority) > 0) this.#ready[priority].add(bucket)
+      else this.#ready[priority].delete(bucket)
     }
-    let wakeAt = Number.POSITIVE_INFINITY
+    if (bucket.line.size === 0 || openAt <= now) {
+      this.#blocked.delete(bucket)
+      return
+    }
+    this.#blocked.add(bucket)
+    this.#openAt = Math.min(this.#openAt, openAt)
+  }
+
+  #nextReady(): Bucket | undefined {
+    for (const priority of orderOfTurn(this.#turn)) for (const bucket of this.#ready[priority]) return bucket
+    return undefined
+  }
+
+  #anybodyWaits(): boolean {
+    return this.#blocked.size > 0 || PRIORITIES.some((priority) => this.#ready[priority].size > 0)
+  }
+
+  /** Hands out every permit there is, then sets the alarm for the next one. */
+  #serve(): void {
+    if (!this.#anybodyWaits()) return this.#setAlarm(Number.POSITIVE_INFINITY)
+    const now = this.#known.clock.monotonic()
+    if (this.#openAt <= now) {
+      this.#openAt = Number.POSITIVE_INFINITY
+      for (const bucket of [...this.#blocked]) this.#sort(bucket, now)
+    }
+    while (this.#global.nextAt(now) <= now) {
+      const next = this.#nextReady()
+      if (!next) break
+      this.#turn++
+      const waiter = next.line.next()
+      const permit = waiter && this.#take(next, waiter.call, now)
+      // Behind the others that are ready.
+      for (const priority of PRIORITIES) this.#ready[priority].delete(next)
+      this.#sort(next, now)
+      if (permit) waiter.go(permit)
+    }
     const globalAt = this.#global.nextAt(now)
-    for (const bucket of this.#waiting) wakeAt = Math.min(wakeAt, Math.max(globalAt, bucket.nextAt(now)))
-    this.#setAlarm(wakeAt)
+    const anyReady = PRIORITIES.some((priority) => this.#ready[priority].size > 0)
+    const bucketAt = anyReady ? now : this.#blocked.size > 0 ? this.#openAt : Number.POSITIVE_INFINITY
+    this.#setAlarm(Math.max(globalAt, bucketAt))
   }
 
   #setAlarm(wakeAt: Milliseconds): void {
     if (wakeAt === this.#wakeAt) return
     this.#cancelAlarm()
-    this.#cancelAlarm = () => {}
+    this.#cancelAlarm = NOTHING
     this.#wakeAt = wakeAt
     if (wakeAt === Number.POSITIVE_INFINITY) return
-    const { clock } = this.#shared
+    const { clock } = this.#known
     this.#cancelAlarm = alarm(clock, wakeAt - clock.monotonic(), () => {
       this.#wakeAt = Number.POSITIVE_INFINITY
       this.#serve()
@@ -216,3 +297,6 @@ export class Principal {
 }
 
 const BUCKETS_BEFORE_SWEEP = 256
+/** Discord has some three hundred routes. */
+const HASHES = 512
+const NOTHING = () => {}

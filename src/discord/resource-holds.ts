@@ -14,7 +14,8 @@ export class ResourceHolds {
   }
 
   hold(route: Pick<Route, 'key'>, forMs: Milliseconds): void {
-    this.#until.set(route.key, this.#clock.monotonic() + forMs)
+    // A later, shorter 429 does not shorten a longer one.
+    this.#until.set(route.key, Math.max(this.#until.get(route.key) ?? 0, this.#clock.monotonic() + forMs))
   }
 
   heldForMs(route: Pick<Route, 'key'>): Milliseconds {

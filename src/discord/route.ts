@@ -1,4 +1,5 @@
 import { HoldfastError } from '../errors/errors.ts'
+import type { Milliseconds } from '../time/clock.ts'
 import type { Method, Route } from './call.ts'
 import { ANSWER_SHAPES } from './known-routes.ts'
 
@@ -64,8 +65,8 @@ const HIDDEN_AFTER: Readonly<Record<string, string>> = {
 /** The segments whose next one is a top-level resource, by which Discord counts separately (docs, topic Rate Limits). */
 const RESOURCES = new Set(['channels', 'guilds', 'webhooks', 'interactions'])
 
-/** A path as limits and logs see it: ids and secrets replaced, the top-level resource named. Pure; the path was checked before. */
-export function routeOf(method: Method, path: string): Route {
+/** A path as limits and logs see it: ids and secrets replaced, the top-level resource named. Pure; the path was checked before; `now` is the wall clock. */
+export function routeOf(method: Method, path: string, now: Milliseconds): Route {
   const queryAt = path.indexOf('?')
   const segments = (queryAt === -1 ? path : path.slice(0, queryAt)).split('/')
   let resource = ''
@@ -80,7 +81,21 @@ export function routeOf(method: Method, path: string): Route {
     template += `/${tokenHere ? ':token' : (HIDDEN_AFTER[before] ?? visible(segment))}`
   }
   const name = `${method} ${template}`
-  return { name, resource, key: `${name}|${resource}`, answer: ANSWER_SHAPES[name] }
+  const counted = name === DELETE_MESSAGE ? `${name}${ageClass(segments[4]!, now)}` : name
+  return { name, counted, resource, key: `${counted}|${resource}`, answer: ANSWER_SHAPES[name] }
+}
+
+const DELETE_MESSAGE = 'DELETE /channels/:id/messages/:id'
+/** When Discord's snowflakes begin (docs, reference, Snowflakes). */
+const DISCORD_EPOCH_MS: Milliseconds = 1_420_070_400_000
+const YOUNG_MS: Milliseconds = 10_000
+const OLD_MS: Milliseconds = 14 * 24 * 60 * 60 * 1000
+
+/** Deleting messages is counted in three buckets by their age (discord-api-docs#1092, #1295). */
+function ageClass(messageId: string, now: Milliseconds): string {
+  const ageMs = now - (Number(BigInt(messageId) >> 22n) + DISCORD_EPOCH_MS)
+  if (ageMs < YOUNG_MS) return ' (younger than 10 s)'
+  return ageMs > OLD_MS ? ' (older than 14 days)' : ''
 }
 
 function visible(segment: string): string {

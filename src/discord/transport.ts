@@ -1,7 +1,8 @@
 import { type Dispatcher, Pool } from 'undici'
 import { type DiscordUnavailableCode, DiscordUnavailableError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
-import type { Answer, AnswerHeaders, Call } from './call.ts'
+import { onAbort } from '../time/on-abort.ts'
+import type { Answer, AnswerHead, Call } from './call.ts'
 
 /** A longer body is not one of Discord's answers: 200 guilds are 60 kB, a page of members 500 kB. */
 export const LARGEST_BODY_BYTES = 8 * 1024 * 1024
@@ -14,48 +15,64 @@ export interface TransportOptions {
   /** One attempt, connect to last byte. */
   readonly timeoutMs: Milliseconds
   readonly clock: Clock
+  /** The user's own way out: a proxy, a mock. Never closed by us. */
+  readonly dispatcher?: object | undefined
+}
+
+/** What is sent, and what is told about it while it is under way (see Permit). */
+export interface Sending {
+  readonly call: Call
+  /** It was handed to a connection. */
+  sent: boolean
+  /** The answer's head, as soon as it is there. */
+  head: AnswerHead | undefined
 }
 
 /** The one file that talks to Discord's network address. No redirects, no retries, no opinions. */
 export class Transport {
-  readonly #pool: Pool
+  #way: Way
+  readonly #options: TransportOptions
   readonly #basePath: string
-  readonly #userAgent: string
-  readonly #timeoutMs: Milliseconds
   readonly #clock: Clock
   /** Under way, oldest first; all have the same time-out, so the oldest is the next to run out. */
   readonly #underWay = new Set<Exchange>()
+  /** Pools that were given up, until what is under way on them has ended. */
+  readonly #retired = new Set<Pool>()
   #cancelAlarm: (() => void) | undefined
 
   constructor(options: TransportOptions) {
     this.#clock = options.clock
-    this.#timeoutMs = options.timeoutMs
-    this.#userAgent = options.userAgent
+    this.#options = options
     this.#basePath = options.baseUrl.pathname.replace(/\/$/, '')
-    this.#pool = new Pool(options.baseUrl.origin, {
-      connections: CONNECTIONS,
-      connect: { timeout: options.timeoutMs },
-      // One alarm below bounds the whole attempt.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    })
+    this.#way = this.#newWay()
   }
 
   /** Sends one request. Rejects with DiscordUnavailableError, or with `signal.reason`. */
-  send(call: Call, attempt: number, signal: AbortSignal): Promise<Answer> {
+  send(sending: Sending, attempt: number, signal: AbortSignal): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
-      const exchange = new Exchange(call, attempt, this.#clock, signal, resolve, reject, () => this.#ended(exchange))
+      const { call } = sending
+      const exchange = new Exchange(sending, attempt, this.#way, this.#clock, signal, resolve, reject, this.#ended)
       this.#underWay.add(exchange)
       this.#watch()
-      const headers: Record<string, string> = { 'user-agent': this.#userAgent, accept: 'application/json' }
-      if (!call.isForm) headers.authorization = `${call.tokenType} ${call.token}`
+      const headers: Record<string, string> = {
+        ...call.headers,
+        'user-agent': this.#options.userAgent,
+        accept: 'application/json',
+      }
+      if (call.tokenType !== 'none') headers.authorization = `${call.tokenType} ${call.token}`
       // Discord answers 50035 to a body without a valid type, also to an empty one.
-      if (call.method !== 'GET')
-        headers['content-type'] = call.isForm ? 'application/x-www-form-urlencoded' : 'application/json'
+      if (call.body) headers['content-type'] = call.body.contentType
+      else if (call.method !== 'GET') headers['content-type'] = 'application/json'
       try {
-        this.#pool.dispatch(
-          { method: call.method, path: this.#basePath + call.path, headers, body: call.body ?? null },
+        this.#way.dispatcher.dispatch(
+          {
+            origin: this.#options.baseUrl.origin,
+            method: call.method,
+            path: this.#basePath + call.path,
+            headers,
+            body: call.body?.content ?? null,
+          },
           exchange,
         )
       } catch (error) {
@@ -67,26 +84,59 @@ export class Transport {
   async close(): Promise<void> {
     this.#cancelAlarm?.()
     this.#cancelAlarm = undefined
-    await this.#pool.destroy()
+    const pools = [...this.#retired, ...(this.#way.pool ? [this.#way.pool] : [])]
+    await Promise.all(pools.map((pool) => pool.destroy()))
+  }
+
+  #newWay(): Way {
+    const { baseUrl, timeoutMs } = this.#options
+    // An object of the user's undici; the options' table has checked that it can dispatch.
+    const dispatcher = this.#options.dispatcher as Pick<Dispatcher, 'dispatch'> | undefined
+    if (dispatcher) return { dispatcher, pool: undefined, heardAt: Number.NEGATIVE_INFINITY }
+    const pool = new Pool(baseUrl.origin, {
+      connections: CONNECTIONS,
+      connect: { timeout: timeoutMs },
+      // Over HTTP/2 all requests share one connection, and ending one of them does not end it: a connection that the
+      // network silently dropped would fail every request until the kernel gives it up, after a quarter of an hour.
+      allowH2: false,
+      // One alarm below bounds the whole attempt.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    })
+    return { dispatcher: pool, pool, heardAt: Number.NEGATIVE_INFINITY }
+  }
+
+  /**
+   * A request got no answer in time. Its own connection ends with it; where nothing was heard on any other since it was
+   * sent, those that lie idle are as likely dead, and each would cost another time-out: all of them are given up.
+   */
+  #timedOut(exchange: Exchange): void {
+    exchange.timeOut(this.#options.timeoutMs)
+    const { pool, heardAt } = exchange.way
+    if (!pool || exchange.way !== this.#way || heardAt >= exchange.startedAt) return
+    this.#way = this.#newWay()
+    this.#retired.add(pool)
+    const forget = () => void this.#retired.delete(pool)
+    pool.close().then(forget, forget)
   }
 
   #watch(): void {
     if (this.#cancelAlarm) return
     const [oldest] = this.#underWay
     if (!oldest) return
-    const leftMs = oldest.startedAt + this.#timeoutMs - this.#clock.monotonic()
+    const leftMs = oldest.startedAt + this.#options.timeoutMs - this.#clock.monotonic()
     this.#cancelAlarm = alarm(this.#clock, Math.max(0, leftMs), () => {
       this.#cancelAlarm = undefined
-      const dueBefore = this.#clock.monotonic() - this.#timeoutMs
+      const dueBefore = this.#clock.monotonic() - this.#options.timeoutMs
       for (const exchange of [...this.#underWay]) {
         if (exchange.startedAt > dueBefore) break
-        exchange.timeOut(this.#timeoutMs)
+        this.#timedOut(exchange)
       }
       this.#watch()
     })
   }
 
-  #ended(exchange: Exchange): void {
+  readonly #ended = (exchange: Exchange): void => {
     this.#underWay.delete(exchange)
     // Nothing under way: no alarm may keep the process alive.
     if (this.#underWay.size === 0) {
@@ -96,44 +146,53 @@ export class Transport {
   }
 }
 
+/** The connections that requests take. */
+interface Way {
+  readonly dispatcher: Pick<Dispatcher, 'dispatch'>
+  /** Undefined where the dispatcher is the user's. */
+  readonly pool: Pool | undefined
+  /** When anything was last heard on them; monotonic. */
+  heardAt: Milliseconds
+}
+
 /** One request and its answer; undici calls the `on…` methods. */
 class Exchange implements Dispatcher.DispatchHandler {
   readonly startedAt: Milliseconds
-  readonly #call: Call
+  readonly way: Way
+  readonly #sending: Sending
   readonly #attempt: number
   readonly #clock: Clock
-  readonly #signal: AbortSignal
+  readonly #unlisten: () => void
   #resolve: (answer: Answer) => void
   #reject: (reason: unknown) => void
-  readonly #onEnd: () => void
+  readonly #onEnd: (exchange: Exchange) => void
   #controller: Dispatcher.DispatchController | undefined
   #ended = false
   #complete = false
   #sentAt = 0
-  #receivedAt = 0
-  #status = 0
-  #headers: AnswerHeaders = {}
+  #head: AnswerHead | undefined
   #chunks: Buffer[] = []
   #bytes = 0
 
   constructor(
-    call: Call,
+    sending: Sending,
     attempt: number,
+    way: Way,
     clock: Clock,
     signal: AbortSignal,
     resolve: (answer: Answer) => void,
     reject: (reason: unknown) => void,
-    onEnd: () => void,
+    onEnd: (exchange: Exchange) => void,
   ) {
     this.startedAt = clock.monotonic()
-    this.#call = call
+    this.way = way
+    this.#sending = sending
     this.#attempt = attempt
     this.#clock = clock
-    this.#signal = signal
     this.#resolve = resolve
     this.#reject = reject
     this.#onEnd = onEnd
-    signal.addEventListener('abort', this.#abort, { once: true })
+    this.#unlisten = onAbort(signal, () => this.#end(() => this.#reject(signal.reason)))
   }
 
   timeOut(afterMs: Milliseconds): void {
@@ -146,8 +205,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   fail(code: DiscordUnavailableCode, message: string, cause?: unknown): void {
     this.#end(() =>
       this.#reject(
-        new DiscordUnavailableError(code, `${this.#call.route.name}: ${message}`, {
-          route: this.#call.route.name,
+        new DiscordUnavailableError(code, `${this.#sending.call.route.name}: ${message}`, {
+          route: this.#sending.call.route.name,
           // Without a connection it was not sent this time.
           attempts: this.#controller ? this.#attempt : this.#attempt - 1,
           cause,
@@ -159,6 +218,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     if (this.#ended) return controller.abort(GIVEN_UP)
+    this.#sending.sent = true
     // Not when it was queued: opening a connection is not part of the way to Discord's rule book.
     this.#sentAt = this.#clock.monotonic()
   }
@@ -168,43 +228,39 @@ class Exchange implements Dispatcher.DispatchHandler {
     status: number,
     headers: Record<string, string | string[] | undefined>,
   ): void {
-    if (status < 200) return
-    this.#receivedAt = this.#clock.monotonic()
-    this.#status = status
+    if (status < 200 || this.#ended) return
+    const receivedAt = this.#clock.monotonic()
+    this.way.heardAt = receivedAt
     const first: Record<string, string | undefined> = {}
     for (const name in headers) {
       const value = headers[name]
-      first[name] = Array.isArray(value) ? value[0] : value
+      first[name.toLowerCase()] = Array.isArray(value) ? value[0] : value
     }
-    this.#headers = first
+    this.#head = { status, headers: first, sentAt: this.#sentAt, receivedAt }
+    this.#sending.head = this.#head
     if (Number(first['content-length']) > LARGEST_BODY_BYTES) this.#tooLarge()
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#ended) return
     this.#bytes += chunk.length
     if (this.#bytes > LARGEST_BODY_BYTES) return this.#tooLarge()
-    this.#chunks.push(chunk)
+    this.#chunks.push(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk))
   }
 
   onResponseEnd(): void {
+    const head = this.#head
+    if (!head) return this.fail('DISCORD_NETWORK', 'an answer without a beginning came')
     this.#complete = true
     const [only] = this.#chunks
     const body = this.#chunks.length === 1 ? only! : Buffer.concat(this.#chunks, this.#bytes)
-    this.#end(() =>
-      this.#resolve({
-        status: this.#status,
-        headers: this.#headers,
-        body: body.toString('utf8'),
-        sentAt: this.#sentAt,
-        receivedAt: this.#receivedAt,
-      }),
-    )
+    this.#end(() => this.#resolve({ ...head, body: body.toString('utf8') }))
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     // A parser's error carries the bytes that it could not read, and they can quote the request.
     delete (error as { data?: unknown }).data
-    if (this.#status > 0) return this.fail('DISCORD_TRUNCATED', 'the answer broke off before its end', error)
+    if (this.#head) return this.fail('DISCORD_TRUNCATED', 'the answer broke off before its end', error)
     if ((error as { code?: string }).code === 'UND_ERR_CONNECT_TIMEOUT')
       return this.fail('DISCORD_TIMEOUT', 'no connection to Discord within the time-out', error)
     this.fail('DISCORD_NETWORK', `no answer came (${(error as { code?: string }).code ?? error.name})`, error)
@@ -214,16 +270,14 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.fail('DISCORD_TOO_LARGE', `the answer is larger than ${LARGEST_BODY_BYTES} bytes`)
   }
 
-  readonly #abort = () => this.#end(() => this.#reject(this.#signal.reason))
-
   #end(settle: () => void): void {
     if (this.#ended) return
     this.#ended = true
-    this.#signal.removeEventListener('abort', this.#abort)
+    this.#unlisten()
     // What is left of the answer is not wanted; undici then closes the connection.
     if (!this.#complete) this.#controller?.abort(GIVEN_UP)
     this.#chunks = []
-    this.#onEnd()
+    this.#onEnd(this)
     settle()
     // What still refers to an exchange that has ended (see SingleFlight) must not keep its answer alive.
     this.#resolve = ENDED

@@ -1,32 +1,33 @@
-/** Lets callers wait for something to happen, and stop waiting when their signal aborts. */
-export class Bell {
+import { onAbort } from '../time/on-abort.ts'
+
+/** Callers that wait for something to happen, and stop waiting when their signal aborts. */
+export class Waiters {
   /** In order of arrival. */
   readonly #waiting = new Set<() => void>()
 
-  /** Resolves at the next ring; rejects with `signal.reason`. */
-  next(signal: AbortSignal): Promise<void> {
+  /** Resolves when it happens next; rejects with `signal.reason`. */
+  wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) return reject(signal.reason)
-      const leave = () => {
-        this.#waiting.delete(wake)
-        reject(signal.reason)
-      }
       const wake = () => {
         this.#waiting.delete(wake)
-        signal.removeEventListener('abort', leave)
+        unlisten()
         resolve()
       }
+      const unlisten = onAbort(signal, () => {
+        this.#waiting.delete(wake)
+        reject(signal.reason)
+      })
       this.#waiting.add(wake)
-      signal.addEventListener('abort', leave, { once: true })
     })
   }
 
-  ring(): void {
+  wakeAll(): void {
     for (const wake of [...this.#waiting]) wake()
   }
 
   /** Wakes only who has waited longest. */
-  ringOne(): void {
+  wakeOne(): void {
     for (const wake of this.#waiting) return wake()
   }
 }

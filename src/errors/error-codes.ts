@@ -46,6 +46,11 @@ export const ERROR_CODES = {
     "a 3xx or 4xx that is not Discord's own: a redirect, a proxy or a block page",
     'look for a proxy on the way to Discord',
   ],
+  DISCORD_BLOCKED: [
+    'DiscordUnavailableError',
+    "a 403 about our address: Discord's code 40333 or Cloudflare's JSON; nothing more is sent for a while",
+    'wait for retryAfterMs; look at who else uses the address, and at a proxy that changes the User-Agent',
+  ],
   INVALID_PATH: ['HoldfastError', 'discordFetch: the path could lead elsewhere', 'give a path such as /users/@me'],
   INVALID_TOKEN: ['HoldfastError', 'discordFetch: the token cannot be one', 'give the bare token, without "Bearer"'],
   INVALID_OPTION: ['HoldfastError', 'an option of a call cannot be used', 'the message says what is accepted'],

@@ -46,6 +46,16 @@ export class ConfigError extends HoldfastError {
   }
 }
 
+/** One field that Discord found wrong (its code 50035). */
+export interface FieldError {
+  /** Where: `embeds[0].title`. */
+  readonly path: string
+  /** Discord's code: `BASE_TYPE_BAD_LENGTH`. */
+  readonly code: string
+  /** Discord's words, without what was sent. */
+  readonly message: string
+}
+
 /** The codes of `DiscordAPIError`, by what a caller can do about them. */
 export type DiscordAPIErrorCode =
   | 'DISCORD_UNAUTHORIZED'
@@ -77,6 +87,10 @@ export class DiscordAPIError extends HoldfastError {
   readonly status: number
   /** Discord's JSON error code, where the body had one. */
   declare readonly discordCode?: number
+  /** Discord's own words, where it had some. What the caller sent is taken out of them. */
+  declare readonly discordMessage?: string
+  /** Which fields Discord found wrong; at most 50. */
+  declare readonly fieldErrors?: readonly FieldError[]
   /** Method and route template, without ids, query or tokens: `GET /users/@me/guilds`. */
   readonly route: string
   /** How many times the call was sent; 0 where it was refused locally. */
@@ -87,6 +101,8 @@ export class DiscordAPIError extends HoldfastError {
     details: ErrorDetails & {
       readonly status: number
       readonly discordCode?: number | undefined
+      readonly discordMessage?: string | undefined
+      readonly fieldErrors?: readonly FieldError[] | undefined
       readonly route: string
       readonly attempts: number
     },
@@ -94,6 +110,8 @@ export class DiscordAPIError extends HoldfastError {
     super(codeOfStatus(details.status), message, details)
     this.status = details.status
     if (details.discordCode !== undefined) this.discordCode = details.discordCode
+    if (details.discordMessage !== undefined) this.discordMessage = details.discordMessage
+    if (details.fieldErrors !== undefined) this.fieldErrors = details.fieldErrors
     this.route = details.route
     this.attempts = details.attempts
   }
@@ -124,6 +142,7 @@ export class DiscordRateLimitError extends DiscordAPIError {
       readonly attempts: number
       readonly retryAfterMs: Milliseconds
       readonly discordCode?: number | undefined
+      readonly discordMessage?: string | undefined
     },
   ) {
     super(message, { ...details, status: 429 })
@@ -141,11 +160,13 @@ export type DiscordUnavailableCode =
   | 'DISCORD_NOT_JSON'
   | 'DISCORD_WRONG_SHAPE'
   | 'DISCORD_FOREIGN_ANSWER'
+  | 'DISCORD_BLOCKED'
 
 /**
  * No usable answer came from Discord. `code`: DISCORD_NETWORK (no connection, reset), DISCORD_TIMEOUT (an attempt's or
  * the call's time ran out), DISCORD_TRUNCATED, DISCORD_TOO_LARGE, DISCORD_NOT_JSON, DISCORD_WRONG_SHAPE (JSON, but not
- * what this route answers with), DISCORD_FOREIGN_ANSWER (a 3xx or 4xx that is not Discord's own).
+ * what this route answers with), DISCORD_FOREIGN_ANSWER (a 3xx or 4xx that is not Discord's own), DISCORD_BLOCKED (a 403
+ * about our address, in Discord's or Cloudflare's JSON).
  */
 export class DiscordUnavailableError extends HoldfastError {
   static {

@@ -100,7 +100,7 @@ export class FleetBoard implements Fleet, Resident {
     this.#board = connection.prefix + REDIS_KEYS.notices[0]
     this.#counts = connection.prefix + REDIS_KEYS.invalidRequests[0]
     news.on('notice', ([notice, forMs]) => this.#listener?.noticed(JSON.parse(String(notice)), Number(forMs)))
-    news.on('egress-free', ([sentAgoMs]) => this.#listener?.egressFree(Number(sentAgoMs)))
+    news.on('egress-free', ([sentAgoMs, route]) => this.#listener?.egressFree(Number(sentAgoMs), String(route ?? '')))
     news.on('invalid', ([count, strangers, agoMs]) =>
       this.#listener?.invalidSent({ agoMs: Number(agoMs), count: Number(count), strangers: Number(strangers) }),
     )
@@ -114,9 +114,9 @@ export class FleetBoard implements Fleet, Resident {
     this.#announceUntil(notice, this.#clock.monotonic() + forMs)
   }
 
-  announceEgressFree(sentAgoMs: Milliseconds): void {
+  announceEgressFree(sentAgoMs: Milliseconds, route: string): void {
     // Who does not hear it finds out with a probe of its own.
-    this.#connection.publish(...this.#news.message(['egress-free', sentAgoMs])).catch(() => {})
+    this.#connection.publish(...this.#news.message(['egress-free', sentAgoMs, route])).catch(() => {})
   }
 
   invalidSent(stranger: boolean): void {

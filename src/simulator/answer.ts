@@ -23,8 +23,7 @@ const JSON_TYPE = 'application/json'
 const HTML_TYPE = 'text/html; charset=UTF-8'
 const NONE: readonly string[] = []
 
-/** `json<APIUser>(…)` has the compiler hold a body to Discord's own type. */
-export function json<Body = unknown>(status: number, value: Body): Answer {
+export function json(status: number, value: unknown): Answer {
   return serialised(status, JSON.stringify(value))
 }
 

@@ -1,4 +1,5 @@
 import { alarm, type Clock, type Milliseconds } from './clock.ts'
+import { onAbort } from './on-abort.ts'
 
 /**
  * Runs `work` with a signal that aborts when one of `signals` does, or after `ms` with the reason that `late` makes
@@ -12,15 +13,17 @@ export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController()
-  const abort = () => controller.abort(signals.find((signal) => signal?.aborted)?.reason)
-  if (signals.some((signal) => signal?.aborted)) abort()
-  for (const signal of signals) signal?.addEventListener('abort', abort, { once: true })
+  const unlisten: Array<() => void> = []
+  for (const signal of signals) {
+    if (signal?.aborted) controller.abort(signal.reason)
+    else if (signal) unlisten.push(onAbort(signal, () => controller.abort(signal.reason)))
+  }
   const cancelAlarm = ms === Number.POSITIVE_INFINITY ? undefined : alarm(clock, ms, () => controller.abort(late()))
   try {
     return await work(controller.signal)
   } finally {
     cancelAlarm?.()
-    for (const signal of signals) signal?.removeEventListener('abort', abort)
+    for (const end of unlisten) end()
   }
 }
 
@@ -28,11 +31,8 @@ export async function withDeadline<T>(
 export function abandonable<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
-    const abandon = () => reject(signal.reason)
-    signal.addEventListener('abort', abandon, { once: true })
+    const unlisten = onAbort(signal, () => reject(signal.reason))
     // Inside a promise, so that work that throws at once, or returns no promise, is treated like any other.
-    new Promise<T>((started) => started(work()))
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', abandon))
+    new Promise<T>((started) => started(work())).then(resolve, reject).finally(unlisten)
   })
 }

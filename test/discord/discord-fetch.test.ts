@@ -135,7 +135,7 @@ describe('input that cannot be used is refused at once, with nothing sent', () =
   ])('option %s: %s', async (option, value) => {
     const error = await refused(ME, 'abc', { [option]: value })
     expect(error.code).toBe('INVALID_OPTION')
-    expect(error.message).toContain(`option ${option} must be `)
+    expect(error.message).toContain(`option ${option} `)
   })
 
   test.each<[string, object]>([
@@ -226,7 +226,7 @@ describe('refusals of Discord’s own', () => {
     const { holdfast, answers, clock } = scriptedDiscord()
     answers(ME, [401, { message: '401: Unauthorized', code: 0 }], [200, { id: '1' }])
     await expect(holdfast.getCurrentUser('dead')).rejects.toMatchObject({ status: 401, attempts: 1 })
-    await clock.advance(3_600_000)
+    await clock.advance(599_000)
     await expect(holdfast.getCurrentUser('dead')).rejects.toMatchObject({
       status: 401,
       attempts: 0,

@@ -268,7 +268,7 @@ describe.skipIf(!REDIS_URL)('news', () => {
   test('are the same on the board as they were told, with the time that is left', async () => {
     const [a, b] = (await openFleet(2)) as [Room, Room]
     const { told } = listenTo(b)
-    const route = routeOf('GET', MEMBER)
+    const route = routeOf('GET', MEMBER, 0)
     const notices: Notice[] = [
       { about: 'egress' },
       { about: 'principal', principal: 'p' },

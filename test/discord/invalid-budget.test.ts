@@ -78,10 +78,10 @@ describe('InvalidBudget', () => {
       budget.strangerSent()
     }
     expect(budget.strangersStoppedForMs()).toBe('soon')
-    budget.strangerAnswered(false)
+    budget.strangerAnswered('valid')
     expect(budget.strangersStoppedForMs()).toBe(0)
     budget.strangerSent()
-    for (let index = 0; index < 500; index++) budget.strangerAnswered(true)
+    for (let index = 0; index < 500; index++) budget.strangerAnswered('invalid')
     const waitMs = budget.strangersStoppedForMs()
     expect(waitMs).toBeGreaterThan(0)
     await clock.advance(waitMs as number)
@@ -96,15 +96,20 @@ describe('on the wire', () => {
 
   const UNAUTHORIZED = [401, { message: '401: Unauthorized', code: 0 }] as const
 
+  /** Another user for each token. */
+  const idOf = (token: string) => token.replace(/\D/g, '')
+
   test('ten thousand made-up tokens spend at most 500 of the budget of 10 000, and known users notice nothing', async () => {
     const { holdfast, settle, clock } = scriptedDiscord()
-    const asked = anyAnswer(({ token }) => (token.startsWith('Bearer known') ? [200, { id: '1' }] : UNAUTHORIZED))
+    const asked = anyAnswer(({ token }) =>
+      token.startsWith('Bearer known') ? [200, { id: idOf(token) }] : UNAUTHORIZED,
+    )
     const known = Array.from({ length: 20 }, (_, index) => `known${index}`)
     for (const token of known) await holdfast.getCurrentUser(token)
     const attack = Array.from({ length: 10_000 }, (_, index) => watched(holdfast.getCurrentUser(`made-up-${index}`)))
     const users = known.map((token) => watched(holdfast.getCurrentUser(token)))
     await settle()
-    expect(users.map((user) => user.value?.id)).toEqual(Array(20).fill('1'))
+    expect(users.map((user) => user.value?.id)).toEqual(known.map(idOf))
     for (let round = 0; round < 100 && attack.some((call) => !call.done); round++) await settle()
     expect(clock.monotonic()).toBe(0)
     expect(attack.every((call) => call.done)).toBe(true)
@@ -121,36 +126,71 @@ describe('on the wire', () => {
     ).toHaveLength(9500)
     expect(asked.filter(({ token }) => token.includes('made-up'))).toHaveLength(500)
     expect(holdfast.stats().discord.invalidBudgetUsed).toBe(0.05)
-    for (const token of known) expect(await holdfast.getCurrentUser(token)).toEqual({ id: '1' })
+    for (const token of known) expect(await holdfast.getCurrentUser(token)).toEqual({ id: idOf(token) })
     expect(clock.sleepers).toBe(0)
   }, 30_000)
 
   test('strangers that turn out valid do not use it up: a thousand new users all get in', async () => {
     const { holdfast, settle, clock } = scriptedDiscord()
-    anyAnswer(() => [200, { id: '1' }])
+    anyAnswer(({ token }) => [200, { id: idOf(token) }])
     const users = Array.from({ length: 1000 }, (_, index) => watched(holdfast.getCurrentUser(`new${index}`)))
     for (let round = 0; round < 50 && users.some((user) => !user.done); round++) await settle()
-    expect(users.filter((user) => user.value?.id === '1')).toHaveLength(1000)
+    expect(users.filter((user) => user.value)).toHaveLength(1000)
     expect(clock.monotonic()).toBe(0)
   })
 
-  test('strangers that leave or meet trouble give their places back', async () => {
-    const { holdfast, settle } = scriptedDiscord()
+  test.each([
+    ['their callers leave', () => AbortSignal.timeout(20), {}],
+    ['their deadline passes', () => undefined, { deadlineMs: 20 }],
+  ])(
+    'made-up tokens cannot pass it where %s: what was sent and not answered counts as invalid',
+    async (_, signal, options) => {
+      const { holdfast, clock } = scriptedDiscord()
+      const asked = anyAnswer(() => new Promise(() => {}))
+      const attack = Array.from({ length: 1500 }, (_, index) =>
+        watched(holdfast.getCurrentUser(`made-up-${index}`, { ...options, ...(signal() && { signal: signal()! }) })),
+      )
+      for (let round = 0; round < 50 && attack.some((call) => !call.done); round++) {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        await clock.advance(20)
+      }
+      expect(attack.every((call) => call.done)).toBe(true)
+      expect(asked).toHaveLength(500)
+      expect(holdfast.stats().discord.invalidBudgetUsed).toBe(0.05)
+      const late = await failureOf(holdfast.getCurrentUser('late'))
+      expect([late.local, late.scope]).toEqual([true, 'egress'])
+    },
+  )
+
+  test('strangers that Discord does not answer count for a minute: an outage shuts nobody out who signs in after it', async () => {
+    const { holdfast, clock } = scriptedDiscord({ timeoutMs: 1000 })
     let hang = true
     anyAnswer(() => (hang ? new Promise(() => {}) : [200, { id: '1' }]))
-    const controller = new AbortController()
-    const left = Array.from({ length: 500 }, (_, index) =>
-      watched(holdfast.getCurrentUser(`new${index}`, { signal: controller.signal })),
+    const lost = Array.from({ length: 500 }, (_, index) => watched(holdfast.getCurrentUser(`new${index}`)))
+    await clock.advance(1100)
+    expect(lost.filter((call) => call.error?.code === 'DISCORD_TIMEOUT')).toHaveLength(500)
+    expect(holdfast.stats().discord.invalidBudgetUsed).toBe(0)
+    expect((await failureOf(holdfast.getCurrentUser('next'))).local).toBe(true)
+    hang = false
+    await clock.advance(70_000)
+    expect(await holdfast.getCurrentUser('next')).toEqual({ id: '1' })
+  })
+
+  test('strangers that are never sent give their places back: 600 calls behind a hold keep nobody from signing in', async () => {
+    const { holdfast, settle } = scriptedDiscord()
+    anyAnswer(({ path }) =>
+      path.startsWith('/guilds') ? [429, { message: 'x', retry_after: 8, global: true }] : [200, { id: '1' }],
+    )
+    const bot = { tokenType: 'Bot', principal: 'bot' } as const
+    const held = Array.from({ length: 600 }, (_, index) =>
+      watched(holdfast.discordFetch(`/guilds/${100000000000000000n + BigInt(index)}`, 'bot', bot)),
     )
     await settle()
-    const next = watched(holdfast.getCurrentUser('next'))
+    const login = watched(holdfast.getCurrentUser('somebody', { priority: 'login' }))
     await settle()
-    expect(next.done).toBe(false)
-    hang = false
-    controller.abort('gone')
-    for (let round = 0; round < 20 && !next.done; round++) await settle()
-    expect(left.every((call) => String(call.error) === 'gone')).toBe(true)
-    expect(next.value).toEqual({ id: '1' })
+    expect(login.value).toEqual({ id: '1' })
+    expect(held.some((call) => call.done)).toBe(false)
+    await holdfast.close()
   })
 
   test('401, 403 and 429 are counted; a shared 429, a 404 and a 5xx are not', async () => {

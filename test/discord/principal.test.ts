@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { BucketNews } from '../../src/discord/bucket.ts'
 import { BucketMap } from '../../src/discord/bucket-map.ts'
-import type { Call, Priority } from '../../src/discord/call.ts'
+import type { BucketReport, Call, Priority } from '../../src/discord/call.ts'
 import { Latency } from '../../src/discord/latency.ts'
-import { type Permit, Principal } from '../../src/discord/principal.ts'
+import type { Permit } from '../../src/discord/permit.ts'
+import { Principal } from '../../src/discord/principal.ts'
 import { routeOf } from '../../src/discord/route.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import type { Milliseconds } from '../../src/time/clock.ts'
@@ -14,12 +14,13 @@ const never = new AbortController().signal
 const callOf = (path: string, priority: Priority = 'page'): Call => ({
   method: 'GET',
   path,
-  route: routeOf('GET', path),
+  route: routeOf('GET', path, 0),
   token: 't',
   tokenType: 'Bearer',
   tokenId: 't',
   principal: 'p',
   priority,
+  headers: undefined,
   body: undefined,
 })
 const GUILDS = callOf('/users/@me/guilds')
@@ -31,11 +32,23 @@ function principal() {
   return { clock, hashes, shared, subject: new Principal(shared) }
 }
 
-const news = (limit: number, remaining: number, resetAfterMs: number): BucketNews => ({
+const news = (limit: number, remaining: number, resetAfterMs: number): BucketReport => ({
   limit,
   remaining,
   resetAfterMs,
 })
+
+/** How the request of a permit ended. */
+function ended(
+  permit: Permit | undefined,
+  ending: 'answered' | 'failed' | 'giveBack',
+  report?: BucketReport,
+  hash?: string,
+  receivedAt: Milliseconds = 0,
+) {
+  if (ending === 'answered') permit!.principal.answered(permit!, report, hash, receivedAt)
+  else permit!.principal[ending](permit!)
+}
 
 /** Waits for a place; tells when it came. */
 function queued(subject: Principal, call: Call, signal = never) {
@@ -55,7 +68,7 @@ describe('permits', () => {
     const waiting = [1, 2, 3, 4].map(() => queued(subject, GUILDS))
     await clock.advance(60_000)
     expect(waiting.some(({ permit }) => permit)).toBe(false)
-    first.answered(news(4, 3, 1000), 'hash', clock.monotonic())
+    ended(first, 'answered', news(4, 3, 1000), 'hash', clock.monotonic())
     await clock.advance(0)
     expect(waiting.map(({ permit }) => permit !== undefined)).toEqual([true, true, true, false])
     await clock.advance(1001)
@@ -64,14 +77,14 @@ describe('permits', () => {
 
   test('of a known bucket go out up to its remaining together, and not one more', () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(5, 4, 1000), undefined, clock.monotonic())
+    ended(subject.tryTake(GUILDS), 'answered', news(5, 4, 1000), undefined, clock.monotonic())
     for (let count = 0; count < 4; count++) expect(subject.tryTake(GUILDS)).toBeDefined()
     expect(subject.tryTake(GUILDS)).toBeUndefined()
   })
 
   test('of a bucket with limit 1 block the second request until the reset', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(1, 0, 234), undefined, 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(1, 0, 234), undefined, 0)
     expect(subject.tryTake(GUILDS)).toBeUndefined()
     expect(subject.estimateMs(GUILDS)).toBeGreaterThanOrEqual(234)
     await clock.advance(234)
@@ -84,7 +97,7 @@ describe('permits', () => {
     const { subject, clock } = principal()
     const [first] = [subject.tryTake(GUILDS)!]
     const waiting = [1, 2].map(() => queued(subject, GUILDS))
-    first.answered(news(2, 1, 1000), 'hash', 0)
+    ended(first, 'answered', news(2, 1, 1000), 'hash', 0)
     await clock.advance(0)
     expect(waiting.map(({ permit }) => permit !== undefined)).toEqual([true, false])
     expect(subject.tryTake(GUILDS)).toBeUndefined()
@@ -92,16 +105,16 @@ describe('permits', () => {
 
   test('survive a hash that changes while calls wait: none is lost, none is sent beyond the limit', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(2, 1, 1000), 'old', 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(2, 1, 1000), 'old', 0)
     const second = subject.tryTake(GUILDS)!
     const waiting = [1, 2, 3].map(() => queued(subject, GUILDS))
-    second.answered(news(1, 0, 2000), 'new', clock.monotonic())
+    ended(second, 'answered', news(1, 0, 2000), 'new', clock.monotonic())
     await clock.advance(1999)
     expect(waiting.some(({ permit }) => permit)).toBe(false)
     for (const waiter of waiting) {
       await clock.advance(2)
       expect(waiter.permit).toBeDefined()
-      waiter.permit!.answered(news(1, 0, 2000), 'new', clock.monotonic())
+      ended(waiter.permit!, 'answered', news(1, 0, 2000), 'new', clock.monotonic())
       await clock.advance(1999)
     }
     expect(clock.sleepers).toBe(0)
@@ -113,7 +126,7 @@ describe('permits', () => {
     const other = callOf('/guilds/123456789012345678/members/323456789012345678')
     hashes.set(a!.route.name, 'hash')
     hashes.set(other.route.name, 'hash')
-    subject.tryTake(a!)!.answered(news(1, 0, 1000), 'hash', 0)
+    ended(subject.tryTake(a!), 'answered', news(1, 0, 1000), 'hash', 0)
     expect(subject.tryTake(other)).toBeUndefined()
     expect(subject.tryTake(b!)).toBeDefined()
   })
@@ -121,8 +134,8 @@ describe('permits', () => {
   test('of a route that turns out to share a known bucket are charged to it, also where the answer tells only the hash', () => {
     const { subject, hashes } = principal()
     const [one, two] = [callOf('/users/@me/guilds'), callOf('/users/@me/connections')]
-    subject.tryTake(one)!.answered(news(3, 2, 1000), 'hash', 0)
-    subject.tryTake(two)!.answered(undefined, 'hash', 0)
+    ended(subject.tryTake(one), 'answered', news(3, 2, 1000), 'hash', 0)
+    ended(subject.tryTake(two), 'answered', undefined, 'hash', 0)
     expect(hashes.get(two.route.name)).toBe('hash')
     expect(subject.tryTake(one)).toBeDefined()
     expect(subject.tryTake(one)).toBeUndefined()
@@ -130,7 +143,7 @@ describe('permits', () => {
 
   test('are not taken past those who wait, even in the moment a place becomes free', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(1, 0, 1000), 'hash', 0)
     const overtaking = clock.sleep(1001).then(() => subject.tryTake(GUILDS))
     const waiting = queued(subject, GUILDS)
     await clock.advance(1001)
@@ -142,22 +155,24 @@ describe('permits', () => {
     const { subject, clock } = principal()
     const first = subject.tryTake(GUILDS)!
     const waiting = [1, 2].map(() => queued(subject, GUILDS))
-    first.answered(undefined, undefined, 0)
+    ended(first, 'answered', undefined, undefined, 0)
     await clock.advance(0)
     expect(waiting.map(({ permit }) => permit !== undefined)).toEqual([true, false])
-    waiting[0]!.permit!.answered(undefined, undefined, 0)
+    ended(waiting[0]!.permit!, 'answered', undefined, undefined, 0)
     await clock.advance(0)
     expect(waiting[1]!.permit).toBeDefined()
   })
 
   test('headers that are missing on some answers do not strand who waits', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(1, 0, 1000), 'hash', 0)
     const waiting = [1, 2, 3].map(() => queued(subject, GUILDS))
     for (const [index, waiter] of waiting.entries()) {
       await clock.advance(2001)
       expect(waiter.permit).toBeDefined()
-      waiter.permit!.answered(
+      ended(
+        waiter.permit!,
+        'answered',
         index % 2 ? news(1, 0, 1000) : undefined,
         index % 2 ? 'hash' : undefined,
         clock.monotonic(),
@@ -171,7 +186,7 @@ describe('permits', () => {
       const { subject, clock } = principal()
       const first = subject.tryTake(GUILDS)!
       const waiting = queued(subject, GUILDS)
-      first[ending]()
+      ended(first, ending)
       await clock.advance(0)
       expect(waiting.permit).toBeDefined()
     }
@@ -179,8 +194,8 @@ describe('permits', () => {
 
   test('a place whose request failed stays taken until the window ends, and is then free', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(2, 1, 1000), 'hash', 0)
-    subject.tryTake(GUILDS)!.failed()
+    ended(subject.tryTake(GUILDS), 'answered', news(2, 1, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'failed')
     expect(subject.tryTake(GUILDS)).toBeUndefined()
     await clock.advance(1001)
     expect(subject.tryTake(GUILDS)).toBeDefined()
@@ -188,14 +203,14 @@ describe('permits', () => {
 
   test('a place that was given back is free at once', () => {
     const { subject } = principal()
-    subject.tryTake(GUILDS)!.answered(news(2, 1, 1000), 'hash', 0)
-    subject.tryTake(GUILDS)!.giveBack()
+    ended(subject.tryTake(GUILDS), 'answered', news(2, 1, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'giveBack')
     expect(subject.tryTake(GUILDS)).toBeDefined()
   })
 
   test('logins go before pages, pages before background work, and each in order of arrival', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(1, 0, 1000), 'hash', 0)
     const served: string[] = []
     for (const [priority, name] of [
       ['background', 'b1'],
@@ -207,7 +222,7 @@ describe('permits', () => {
     ] as const)
       void subject.take(callOf('/users/@me/guilds', priority), never).then((permit) => {
         served.push(name)
-        permit.answered(news(1, 0, 1000), 'hash', clock.monotonic())
+        ended(permit, 'answered', news(1, 0, 1000), 'hash', clock.monotonic())
       })
     await clock.advance(60_000)
     expect(served).toEqual(['l1', 'l2', 'p1', 'p2', 'b1', 'b2'])
@@ -215,7 +230,7 @@ describe('permits', () => {
 
   test('who aborts in line leaves it with its reason; the others move up', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(1, 0, 1000), 'hash', 0)
     const controller = new AbortController()
     const leaver = queued(subject, GUILDS, controller.signal)
     const next = queued(subject, GUILDS)
@@ -228,7 +243,7 @@ describe('permits', () => {
 
   test('an empty line keeps no alarm', async () => {
     const { subject, clock } = principal()
-    subject.tryTake(GUILDS)!.answered(news(1, 0, 1000), 'hash', 0)
+    ended(subject.tryTake(GUILDS), 'answered', news(1, 0, 1000), 'hash', 0)
     const controller = new AbortController()
     queued(subject, GUILDS, controller.signal)
     expect(clock.sleepers).toBe(1)
@@ -244,7 +259,7 @@ describe('permits', () => {
     for (const call of calls)
       void subject.take(call, never).then((permit) => {
         sentAt.push(clock.monotonic())
-        permit.answered(undefined, undefined, clock.monotonic())
+        ended(permit, 'answered', undefined, undefined, clock.monotonic())
       })
     await clock.advance(10_000)
     expect(sentAt).toHaveLength(200)
@@ -320,7 +335,7 @@ async function play(options: {
       }
       const permit = subject.tryTake(GUILDS) ?? (await subject.take(GUILDS, never))
       if (subject.heldFor(GUILDS)) {
-        permit.giveBack()
+        ended(permit, 'giveBack')
         continue
       }
       const [thereMs, backMs] = options.wayMs()
@@ -329,7 +344,7 @@ async function play(options: {
       const answer = options.server.ask(clock.monotonic())
       await clock.sleep(backMs)
       latency.observe(sentAt, clock.monotonic())
-      permit.answered(answer, 'hash', clock.monotonic())
+      ended(permit, 'answered', answer, 'hash', clock.monotonic())
       if (answer.ok) break
       refused++
       subject.holdBucket(GUILDS, answer.retryAfterMs)

@@ -147,27 +147,29 @@ describe('routeOf', () => {
     ['/invites/abc', 'GET /invites/:code', ''],
     [`/guilds/templates/abc`, 'GET /guilds/templates/:code', 'guilds/templates'],
   ])('%s is %s, counted by %j', (path, name, resource) => {
-    expect(routeOf('GET', path)).toMatchObject({ name, resource })
+    expect(routeOf('GET', path, 0)).toMatchObject({ name, resource })
   })
 
   test('the method is part of the name', () => {
-    expect(routeOf('DELETE', `/guilds/${id}`).name).toBe('DELETE /guilds/:id')
+    expect(routeOf('DELETE', `/guilds/${id}`, 0).name).toBe('DELETE /guilds/:id')
   })
 
   test('two guilds, channels or webhooks of one route are two resources', () => {
-    expect(routeOf('GET', `/guilds/${id}`).resource).not.toBe(routeOf('GET', '/guilds/876543210987654321').resource)
-    expect(routeOf('GET', `/webhooks/${id}/a`).resource).not.toBe(routeOf('GET', `/webhooks/${id}/b`).resource)
+    expect(routeOf('GET', `/guilds/${id}`, 0).resource).not.toBe(
+      routeOf('GET', '/guilds/876543210987654321', 0).resource,
+    )
+    expect(routeOf('GET', `/webhooks/${id}/a`, 0).resource).not.toBe(routeOf('GET', `/webhooks/${id}/b`, 0).resource)
   })
 
   test('known routes say what their answer has to be, others nothing', () => {
-    expect(routeOf('GET', '/users/@me').answer).toBe('object')
-    expect(routeOf('GET', '/users/@me/guilds').answer).toBe('array')
-    expect(routeOf('GET', `/guilds/${id}/members/${id}`).answer).toBe('object')
-    expect(routeOf('GET', `/guilds/${id}/audit-logs`).answer).toBeUndefined()
-    expect(routeOf('POST', '/users/@me').answer).toBeUndefined()
+    expect(routeOf('GET', '/users/@me', 0).answer).toBe('object')
+    expect(routeOf('GET', '/users/@me/guilds', 0).answer).toBe('array')
+    expect(routeOf('GET', `/guilds/${id}/members/${id}`, 0).answer).toBe('object')
+    expect(routeOf('GET', `/guilds/${id}/audit-logs`, 0).answer).toBeUndefined()
+    expect(routeOf('POST', '/users/@me', 0).answer).toBeUndefined()
     for (const [name, shape] of Object.entries(ANSWER_SHAPES)) {
       const path = name.slice('GET '.length).replaceAll(':id', id)
-      expect(routeOf('GET', path)).toMatchObject({ name, answer: shape })
+      expect(routeOf('GET', path, 0)).toMatchObject({ name, answer: shape })
     }
   })
 
@@ -185,7 +187,7 @@ describe('routeOf', () => {
     )
     fc.assert(
       fc.property(template, snowflake, token, (path, id, secret) => {
-        const { name } = routeOf('GET', path(id, secret))
+        const { name } = routeOf('GET', path(id, secret), 0)
         expect(name).not.toContain(id)
         expect(name).not.toContain(secret.slice(0, 8))
         expect(name).not.toMatch(/\d{15}/)

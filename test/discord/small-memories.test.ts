@@ -12,7 +12,7 @@ import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
 describe('TokenMemory', () => {
   test('a token is unknown, then valid or dead; dying ends its validity, for good', () => {
-    const tokens = new TokenMemory()
+    const tokens = new TokenMemory(createVirtualClock())
     expect([tokens.isDead('a'), tokens.isValid('a')]).toEqual([false, false])
     tokens.proved('a')
     expect([tokens.isDead('a'), tokens.isValid('a')]).toEqual([false, true])
@@ -21,7 +21,7 @@ describe('TokenMemory', () => {
   })
 
   test('at most 100 000 of each kind are kept, by last use', () => {
-    const tokens = new TokenMemory()
+    const tokens = new TokenMemory(createVirtualClock())
     for (let index = 0; index < 100_001; index++) {
       tokens.died(`dead${index}`)
       tokens.proved(`valid${index}`)
@@ -36,11 +36,11 @@ describe('ResourceHolds', () => {
   test('hold one route of one resource, until their time', async () => {
     const clock = createVirtualClock()
     const holds = new ResourceHolds(clock)
-    const [one, two] = ['123456789012345678', '223456789012345678'].map((id) => routeOf('GET', `/guilds/${id}`))
+    const [one, two] = ['123456789012345678', '223456789012345678'].map((id) => routeOf('GET', `/guilds/${id}`, 0))
     expect(holds.heldForMs(one!)).toBe(0)
     holds.hold(one!, 1000)
     expect([holds.heldForMs(one!), holds.heldForMs(two!)]).toEqual([1000, 0])
-    expect(holds.heldForMs(routeOf('GET', '/guilds/123456789012345678/members'))).toBe(0)
+    expect(holds.heldForMs(routeOf('GET', '/guilds/123456789012345678/members', 0))).toBe(0)
     clock.step(-5000)
     await clock.advance(999)
     expect(holds.heldForMs(one!)).toBe(1)
@@ -50,21 +50,40 @@ describe('ResourceHolds', () => {
 })
 
 describe('Latency', () => {
-  test('credits nothing before five answers, then nearly the shortest round trip, never all of it', () => {
+  /** A round trip that begins at a time, beside so many others. */
+  const seen = (latency: Latency, at: number, ms: number, together = 1) => {
+    for (let count = 0; count < together; count++) latency.sent(at)
+    for (let count = 0; count < together; count++) {
+      latency.observe(at, at + ms)
+      latency.ended(at + ms)
+    }
+  }
+
+  test('credits nothing for one burst, however many answers it brings, then nearly the shortest round trip, never all of it', () => {
     const latency = new Latency()
-    for (let count = 0; count < 4; count++) latency.observe(0, 100)
+    seen(latency, 0, 100, 50)
     expect(latency.creditMs).toBe(0)
-    latency.observe(0, 200)
+    seen(latency, 1000, 100, 50)
+    expect(latency.creditMs).toBe(0)
+    seen(latency, 2000, 200, 50)
     expect(latency.creditMs).toBeGreaterThan(80)
     expect(latency.creditMs).toBeLessThan(100)
   })
 
+  test('believes a round trip that had the process to itself sooner: two of them are enough', () => {
+    const latency = new Latency()
+    seen(latency, 0, 100)
+    expect(latency.creditMs).toBe(0)
+    seen(latency, 100, 100, 4)
+    expect(latency.creditMs).toBeGreaterThan(80)
+  })
+
   test('is never negative, and takes no notice of times that cannot be', () => {
     const latency = new Latency()
-    for (let count = 0; count < 9; count++) latency.observe(10, 10)
+    for (let at = 0; at < 9000; at += 1000) seen(latency, at, 0)
     expect(latency.creditMs).toBe(0)
     const other = new Latency()
-    for (let count = 0; count < 9; count++) other.observe(10, 110)
+    for (let at = 0; at < 9000; at += 1000) seen(other, at, 100)
     const before = other.creditMs
     other.observe(100, 50)
     other.observe(Number.NaN, 50)
@@ -73,18 +92,18 @@ describe('Latency', () => {
 
   test('believes a shortest round trip for two half minutes at most, so that a path that became slower is noticed', () => {
     const latency = new Latency()
-    for (let count = 0; count < 5; count++) latency.observe(0, 10)
-    for (let at = 0; at <= 90_000; at += 1000) latency.observe(at, at + 200)
+    for (let at = 0; at < 5000; at += 1000) seen(latency, at, 10)
+    for (let at = 5000; at <= 95_000; at += 1000) seen(latency, at, 200)
     expect(latency.creditMs).toBeGreaterThan(150)
   })
 
-  test('distrusted, it credits nothing until five answers came anew', () => {
+  test('distrusted, it credits nothing until enough was seen anew', () => {
     const latency = new Latency()
-    for (let count = 0; count < 5; count++) latency.observe(0, 100)
+    for (let at = 0; at < 5000; at += 1000) seen(latency, at, 100)
     latency.distrust()
-    for (let count = 0; count < 4; count++) latency.observe(0, 100)
+    seen(latency, 6000, 100)
     expect(latency.creditMs).toBe(0)
-    latency.observe(0, 100)
+    seen(latency, 7000, 100)
     expect(latency.creditMs).toBeGreaterThan(0)
   })
 })
@@ -121,33 +140,33 @@ describe('Egress', () => {
     const clock = createVirtualClock()
     const states: string[] = []
     const egress = new Egress(clock, (state) => states.push(state))
-    expect([egress.state, egress.closedForMs, egress.pass()]).toEqual(['closed', 0, 'pass'])
-    expect(egress.banned(5000)).toBe(5000)
-    expect([egress.closedForMs, egress.pass()]).toEqual([5000, 'wait'])
+    expect([egress.state, egress.closedForMs('/a'), egress.pass('/a')]).toEqual(['closed', 0, 'pass'])
+    expect(egress.blocked('/a', 5000)).toBe(5000)
+    expect([egress.closedForMs('/a'), egress.pass('/a')]).toEqual([5000, 'wait'])
     await clock.advance(5000)
-    expect([egress.pass(), egress.pass()]).toEqual(['probe', 'wait'])
+    expect([egress.pass('/a'), egress.pass('/a')]).toEqual(['probe', 'wait'])
     const controller = new AbortController()
     const left = egress.nextChange(controller.signal)
     const stayed = egress.nextChange(new AbortController().signal)
     controller.abort('gone')
     await expect(left).rejects.toBe('gone')
-    egress.free(clock.monotonic())
+    egress.free(clock.monotonic(), '/a')
     await stayed
-    expect([egress.state, egress.pass()]).toEqual(['closed', 'pass'])
+    expect([egress.state, egress.pass('/a')]).toEqual(['closed', 'pass'])
     expect(states).toEqual(['open', 'half-open', 'closed'])
   })
 
   test('an end of the ban begins the doubling anew', async () => {
     const clock = createVirtualClock()
     const egress = new Egress(clock, () => {})
-    expect(egress.banned(undefined)).toBe(60_000)
+    expect(egress.blocked('/a', undefined)).toBe(60_000)
     await clock.advance(60_000)
-    egress.pass()
-    expect(egress.banned(undefined)).toBe(120_000)
+    egress.pass('/a')
+    expect(egress.blocked('/a', undefined)).toBe(120_000)
     await clock.advance(120_000)
-    egress.pass()
-    egress.free(clock.monotonic())
-    expect(egress.banned(undefined)).toBe(60_000)
+    egress.pass('/a')
+    egress.free(clock.monotonic(), '/a')
+    expect(egress.blocked('/a', undefined)).toBe(60_000)
   })
 
   test('what was sent before a ban says nothing about it', async () => {
@@ -155,11 +174,11 @@ describe('Egress', () => {
     const egress = new Egress(clock, () => {})
     const sentAt = clock.monotonic()
     await clock.advance(10)
-    egress.banned(5000)
-    expect(egress.free(sentAt)).toBe(false)
-    expect(egress.closedForMs).toBe(5000)
+    egress.blocked('/a', 5000)
+    expect(egress.free(sentAt, '/a')).toBe(false)
+    expect(egress.closedForMs('/a')).toBe(5000)
     await clock.advance(10)
-    expect(egress.free(clock.monotonic())).toBe(true)
+    expect(egress.free(clock.monotonic(), '/a')).toBe(true)
     expect(egress.state).toBe('closed')
   })
 })

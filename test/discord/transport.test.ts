@@ -51,6 +51,43 @@ const json = (response: ServerResponse, body: unknown, status = 200, headers = {
   response.end(typeof body === 'string' ? body : JSON.stringify(body))
 }
 
+describe('an answer whose body breaks off', () => {
+  test('is judged by its head: counted, its wait kept to, and not asked again', async () => {
+    let asked = 0
+    const { holdfast } = await started(
+      (request, response) => {
+        asked++
+        const head = { 'content-type': 'application/json', 'content-length': '100', 'retry-after': '7' }
+        response.writeHead(Number(request.url!.slice(-3)), head)
+        response.write('{"mess', () => response.destroy())
+      },
+      { retryOn: 'transient', maxWaitMs: 0 },
+    )
+    expect((await failureOf(holdfast.discordFetch('/x/401', 'a'))).code).toBe('DISCORD_TRUNCATED')
+    expect((await failureOf(holdfast.discordFetch('/x/403', 'b'))).code).toBe('DISCORD_TRUNCATED')
+    expect(await failureOf(holdfast.discordFetch('/x/429', 'c'))).toMatchObject({ local: false, retryAfterMs: 7000 })
+    expect(await failureOf(holdfast.discordFetch('/x/429', 'c'))).toMatchObject({ local: true })
+    expect(asked).toBe(3)
+    expect(Math.round(holdfast.stats().discord.invalidBudgetUsed * 10_000)).toBe(3)
+  })
+
+  test('binds also where its caller has left before the end', async () => {
+    const { holdfast, events } = await started((_request, response) => {
+      response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '7', 'x-ratelimit-limit': '1' })
+      response.write('{')
+    })
+    const controller = new AbortController()
+    const call = watched(holdfast.getCurrentUser('a', { signal: controller.signal }))
+    await until(() => holdfast.stats().discord.calls === 1)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    controller.abort('gone')
+    await until(() => call.done)
+    expect(call.error).toBe('gone')
+    expect(await failureOf(holdfast.getCurrentUser('a', { maxWaitMs: 0 }))).toMatchObject({ local: true })
+    expect(events.filter(({ type }) => type === 'discord.rate-limited')).toHaveLength(1)
+  })
+})
+
 describe('an answer', () => {
   test('in many small pieces, cut through characters, is put together', async () => {
     const text = Buffer.from(JSON.stringify({ id: '1', username: 'Zoë 🦊 Ångström' }))

@@ -1,19 +1,20 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Answer } from '../../src/discord/call.ts'
+import { wordsOf } from '../../src/discord/error-body.ts'
+import { routeOf } from '../../src/discord/route.ts'
 import {
   backoffMs,
-  bucketNews,
+  bucketReport,
   classify,
   isIdempotent,
   isTransient,
   type RateLimited,
-} from '../../src/discord/retry.ts'
-import { routeOf } from '../../src/discord/route.ts'
+} from '../../src/discord/verdict.ts'
 import { LONGEST_WAIT_MS } from '../../src/http/retry-after.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
-const GUILDS = routeOf('GET', '/users/@me/guilds')
+const GUILDS = routeOf('GET', '/users/@me/guilds', 0)
 
 const answer = (status: number, body: unknown, headers: Record<string, string> = {}): Answer => ({
   status,
@@ -23,7 +24,7 @@ const answer = (status: number, body: unknown, headers: Record<string, string> =
   receivedAt: 10,
 })
 const verdict = (status: number, body: unknown, headers?: Record<string, string>, route = GUILDS) =>
-  classify(answer(status, body, headers), route, NOW)
+  classify(answer(status, body, headers), route, 'Bearer', NOW)
 const limited = (body: unknown, headers?: Record<string, string>, route = GUILDS) => {
   const read = verdict(429, body, headers, route)
   expect(read.kind).toBe('rate-limited')
@@ -93,7 +94,7 @@ describe('a 429 pauses', () => {
   })
 
   test('the token endpoint alone, which never sends limit headers, unless the answer looks like a ban', () => {
-    const route = routeOf('POST', '/oauth2/token')
+    const route = routeOf('POST', '/oauth2/token', 0)
     expect(limited({ message: 'You are being rate limited.' }, { 'retry-after': '3' }, route)).toMatchObject({
       pause: 'resource',
       waitMs: 3000,
@@ -155,7 +156,9 @@ describe('other answers', () => {
     [400, { error: 'invalid_grant', error_description: 'x' }, undefined],
     [401, { error: 'invalid_client' }, undefined],
   ])('%d with %j is Discord’s own', (status, body, discordCode) => {
-    expect(verdict(status, body)).toEqual({ kind: 'refused', discordCode })
+    const read = verdict(status, body)
+    expect(read.kind).toBe('refused')
+    expect(wordsOf('body' in read ? read.body : undefined, () => []).discordCode).toBe(discordCode)
   })
 
   test.each([
@@ -173,13 +176,13 @@ describe('other answers', () => {
     [403, { code: 50_001 }],
     [403, { message: '401: Unauthorized' }],
   ])('%d with %j is somebody else’s', (status, body) => {
-    expect(verdict(status, body)).toEqual({ kind: 'foreign' })
+    expect(verdict(status, body)).toMatchObject({ kind: 'foreign' })
   })
 
   test('5xx is trouble, with the wait that it names', () => {
-    expect(verdict(502, '<html>')).toEqual({ kind: 'trouble', waitMs: undefined })
-    expect(verdict(503, '', { 'retry-after': '7' })).toEqual({ kind: 'trouble', waitMs: 7000 })
-    expect(verdict(500, { retry_after: 2.5 })).toEqual({ kind: 'trouble', waitMs: 2500 })
+    expect(verdict(502, '<html>')).toMatchObject({ kind: 'trouble', waitMs: undefined })
+    expect(verdict(503, '', { 'retry-after': '7' })).toMatchObject({ kind: 'trouble', waitMs: 7000 })
+    expect(verdict(500, { retry_after: 2.5 })).toMatchObject({ kind: 'trouble', waitMs: 2500 })
   })
 
   test('whatever comes, reading it never throws and never names a wait below 0 or beyond a week', () => {
@@ -204,7 +207,7 @@ describe('other answers', () => {
     )
     fc.assert(
       fc.property(fc.integer({ min: 200, max: 599 }), json, headers, (status, body, given) => {
-        const read = classify({ status, headers: given, body, sentAt: 0, receivedAt: 0 }, GUILDS, NOW)
+        const read = classify({ status, headers: given, body, sentAt: 0, receivedAt: 0 }, GUILDS, 'Bearer', NOW)
         if (!('waitMs' in read) || read.waitMs === undefined) return
         expect(read.waitMs).toBeGreaterThan(0)
         expect(read.waitMs).toBeLessThanOrEqual(LONGEST_WAIT_MS)
@@ -213,19 +216,19 @@ describe('other answers', () => {
   })
 })
 
-describe('bucketNews', () => {
+describe('bucketReport', () => {
   test('reads limit, remaining and reset-after', () => {
-    expect(bucketNews(answer(200, '', HEADERS))).toEqual({ limit: 1, remaining: 0, resetAfterMs: 234 })
+    expect(bucketReport(answer(200, '', HEADERS))).toEqual({ limit: 1, remaining: 0, resetAfterMs: 234 })
   })
 
   test.each(Object.keys(HEADERS))('is nothing where %s is missing, empty, negative or not a number', (name) => {
     for (const value of [undefined, '', ' ', '-1', 'NaN', 'x', 'Infinity'])
-      expect(bucketNews(answer(200, '', { ...HEADERS, [name]: value } as never))).toBeUndefined()
+      expect(bucketReport(answer(200, '', { ...HEADERS, [name]: value } as never))).toBeUndefined()
   })
 
   test('does not read X-RateLimit-Reset, which is a time on another clock', () => {
     const { 'x-ratelimit-reset-after': _, ...rest } = HEADERS
-    expect(bucketNews(answer(200, '', { ...rest, 'x-ratelimit-reset': '1767225600.5' }))).toBeUndefined()
+    expect(bucketReport(answer(200, '', { ...rest, 'x-ratelimit-reset': '1767225600.5' }))).toBeUndefined()
   })
 })
 
@@ -269,5 +272,5 @@ test.each([
     { limit: 1, remaining: 0, resetAfterMs: 3_600_000 },
   ],
 ])('%s', (_, headers, news) => {
-  expect(bucketNews(answer(200, [], { ...HEADERS, ...headers }))).toEqual(news)
+  expect(bucketReport(answer(200, [], { ...HEADERS, ...headers }))).toEqual(news)
 })

@@ -1,17 +1,19 @@
 import type { RateLimitScope } from '../errors/errors.ts'
 import { parseHttpDate, parseRetryAfter, secondsToWait } from '../http/retry-after.ts'
 import type { Milliseconds } from '../time/clock.ts'
-import type { BucketNews } from './bucket.ts'
-import type { Answer, Method, Route } from './call.ts'
+import type { Answer, AnswerHead, BucketReport, Method, Route, TokenType } from './call.ts'
+import { type Body, codeOf, isDiscords, looksLikeBan, parseObject } from './error-body.ts'
 
 /** What an answer means. */
 export type Verdict =
   | { readonly kind: 'success' }
-  /** Discord itself refused, in its own JSON. */
-  | { readonly kind: 'refused'; readonly discordCode: number | undefined }
+  /** Discord itself refused, in its own JSON. `dead` where it refused the token itself, whatever was asked with it. */
+  | { readonly kind: 'refused'; readonly body: Body; readonly dead: boolean }
   /** A 3xx or 4xx that is not Discord's own: a redirect, a proxy, a block page. */
-  | { readonly kind: 'foreign' }
-  | { readonly kind: 'trouble'; readonly waitMs: Milliseconds | undefined }
+  | { readonly kind: 'foreign'; readonly waitMs: Milliseconds | undefined }
+  /** A 403 about our address or User-Agent: Discord's code 40333, or Cloudflare's JSON. */
+  | { readonly kind: 'blocked'; readonly waitMs: Milliseconds | undefined; readonly body: Body }
+  | { readonly kind: 'trouble'; readonly waitMs: Milliseconds | undefined; readonly body: Body | undefined }
   | RateLimited
 
 /** A 429, by what has to pause: everything, a principal, a resource that others use too, one route of a principal, or its bucket. */
@@ -23,18 +25,46 @@ export interface RateLimited {
   readonly invalid: boolean
   /** What Discord asked for; undefined where it named no wait, or none that is longer than 0. */
   readonly waitMs: Milliseconds | undefined
-  readonly discordCode: number | undefined
+  readonly body: Body | undefined
 }
 
+/** Discord's JSON for a request that Cloudflare blocked: "internal network error" (discord-api-docs#6473). */
+const INTERNAL_NETWORK_ERROR = 40_333
+
 /** Reads an answer. Pure; `now` is the wall clock, used only where the answer carries no `Date` of its own. */
-export function classify(answer: Answer, route: Route, now: Milliseconds): Verdict {
+export function classify(answer: Answer, route: Route, tokenType: TokenType, now: Milliseconds): Verdict {
   const { status } = answer
   if (status >= 200 && status < 300) return { kind: 'success' }
   const body = parseObject(answer.body)
   if (status === 429) return rateLimited(answer, body, route, now)
-  if (status >= 500) return { kind: 'trouble', waitMs: namedWait(answer, body, now) }
-  if (!body || !isDiscords(body, status)) return { kind: 'foreign' }
-  return { kind: 'refused', discordCode: codeOf(body) }
+  if (status >= 500) return { kind: 'trouble', waitMs: namedWait(answer, body, now), body }
+  if (body && status === 403 && (body.code === INTERNAL_NETWORK_ERROR || body.cloudflare_error === true))
+    return { kind: 'blocked', waitMs: longestWait(answer, body, now), body }
+  if (!body || body.cloudflare_error === true || !isDiscords(body, status))
+    return { kind: 'foreign', waitMs: longestWait(answer, body, now) }
+  return { kind: 'refused', body, dead: status === 401 && isAboutToken(route, tokenType, codeOf(body)) }
+}
+
+/** Whether Discord counts an answer among the invalid requests (docs, topic Rate Limits, Invalid Request Limit); its head tells. */
+export function countsAsInvalid({ status, headers }: AnswerHead): boolean {
+  return status === 401 || status === 403 || (status === 429 && headers['x-ratelimit-scope'] !== 'shared')
+}
+
+const INVALID_OAUTH2_TOKEN = 50_025
+/** A webhook's or interaction's own token, which stands in the path: it says nothing about who asked. */
+const INVALID_WEBHOOK_TOKEN = 50_027
+/** Where nothing but the token can be wrong. */
+const IDENTITY_ROUTES: Readonly<Record<TokenType, readonly string[]>> = {
+  Bearer: ['GET /users/@me', 'GET /users/@me/guilds', 'GET /oauth2/@me'],
+  Bot: ['GET /users/@me'],
+  none: [],
+}
+
+/** Whether a 401 is about the token, and not about what was asked with it or the path it was asked on. */
+function isAboutToken(route: Route, tokenType: TokenType, discordCode: number | undefined): boolean {
+  if (discordCode === INVALID_WEBHOOK_TOKEN) return false
+  if (tokenType === 'Bearer' && discordCode === INVALID_OAUTH2_TOKEN) return true
+  return IDENTITY_ROUTES[tokenType].includes(route.name)
 }
 
 function rateLimited(answer: Answer, body: Body | undefined, route: Route, now: Milliseconds): RateLimited {
@@ -42,17 +72,23 @@ function rateLimited(answer: Answer, body: Body | undefined, route: Route, now: 
   const scope = headers['x-ratelimit-scope']
   const details = {
     kind: 'rate-limited',
-    invalid: scope !== 'shared',
+    invalid: countsAsInvalid(answer),
     waitMs: namedWait(answer, body, now),
-    discordCode: body && codeOf(body),
+    body,
   } as const
+  const egress = { ...details, pause: 'egress', scope: 'egress', waitMs: longestWait(answer, body, now) } as const
+  // RFC 9457 JSON, which Cloudflare sends since 2026-03 to who accepts JSON. Its retry_after is about its own page.
+  if (body?.cloudflare_error === true) return egress
   if (headers['x-ratelimit-global'] === 'true' || scope === 'global' || body?.global === true)
     return { ...details, pause: 'principal', scope: 'global' }
   if (!hasLimitHeaders(answer) && secondsToWait(body?.retry_after) === undefined) {
+    // Its body broke off, or is empty: JSON is what it was, and a ban's text and pages are not.
+    if (answer.body === '' && details.waitMs !== undefined && /\bjson\b/i.test(headers['content-type'] ?? ''))
+      return { ...details, pause: 'bucket', scope: 'user' }
     // The token endpoint never sends these headers, and counts by address and application: all its callers pause.
     if (route.name.endsWith(' /oauth2/token') && body && !looksLikeBan(body))
       return { ...details, pause: 'resource', scope: 'shared' }
-    return { ...details, pause: 'egress', scope: 'egress' }
+    return egress
   }
   if (scope === 'shared') return { ...details, pause: 'resource', scope: 'shared' }
   const remaining = number(headers['x-ratelimit-remaining'])
@@ -64,7 +100,7 @@ function rateLimited(answer: Answer, body: Body | undefined, route: Route, now: 
 const LONGEST_WINDOW_MS: Milliseconds = 60 * 60 * 1000
 
 /** What the answer says about its bucket, or undefined where it does not say all of it. */
-export function bucketNews(answer: Answer): BucketNews | undefined {
+export function bucketReport(answer: AnswerHead): BucketReport | undefined {
   const limit = number(answer.headers['x-ratelimit-limit'])
   const remaining = number(answer.headers['x-ratelimit-remaining'])
   // Not X-RateLimit-Reset: it is a time on Discord's clock, and ours may differ.
@@ -89,32 +125,6 @@ export function backoffMs(attempt: number, firstMs: Milliseconds, random: () => 
   return firstMs * 2 ** (attempt - 1) * (1 + random() / 4)
 }
 
-type Body = Record<string, unknown>
-
-function parseObject(text: string): Body | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Body) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** Discord's errors are `{ message, code }`, OAuth2's `{ error }`; the plain ones read "401: Unauthorized". A gateway's bare `{ message }` is neither. */
-function isDiscords(body: Body, status: number): boolean {
-  if (typeof body.error === 'string' && status !== 403) return true
-  if (typeof body.message !== 'string') return false
-  return Number.isInteger(body.code) || body.message.startsWith(`${status}: `)
-}
-
-function codeOf(body: Body): number | undefined {
-  return typeof body.code === 'number' && Number.isInteger(body.code) ? body.code : undefined
-}
-
-function looksLikeBan(body: Body): boolean {
-  return typeof body.message === 'string' && /blocked from accessing|1015/i.test(body.message)
-}
-
 function hasLimitHeaders(answer: Answer): boolean {
   for (const name in answer.headers) if (name.startsWith('x-ratelimit-')) return true
   return false
@@ -124,6 +134,13 @@ function namedWait(answer: Answer, body: Body | undefined, now: Milliseconds): M
   const date = parseHttpDate(answer.headers.date ?? '')
   // The body first: it has decimals where the header is rounded up to whole seconds.
   return secondsToWait(body?.retry_after) || parseRetryAfter(answer.headers['retry-after'], date ?? now) || undefined
+}
+
+/** Of a block that Cloudflare and Discord both speak of, the longer wait: the body's is often about the page. */
+function longestWait(answer: Answer, body: Body | undefined, now: Milliseconds): Milliseconds | undefined {
+  const date = parseHttpDate(answer.headers.date ?? '')
+  const headerMs = parseRetryAfter(answer.headers['retry-after'], date ?? now) ?? 0
+  return Math.max(headerMs, secondsToWait(body?.retry_after) ?? 0) || undefined
 }
 
 function number(text: string | undefined): number | undefined {
