@@ -4,7 +4,7 @@ import type { Events } from '../events/events.ts'
 import { alarm, type Clock, type Milliseconds, turnTime } from '../time/clock.ts'
 import { type CacheKey, cacheId, keyName, OwnKey, userOf } from './cache-key.ts'
 import { type CacheOptions, GET_OPTIONS, type OwnCacheOptions, SET_OPTIONS } from './cache-options.ts'
-import { asCached, type Cached } from './cached.ts'
+import { asCached, type Cached, type HeldSource } from './cached.ts'
 import { ageState, EAGER_SHARE, type Entry, newEntry } from './entry.ts'
 import { type Failure, Failures, reasonOf } from './failures.ts'
 import { Holdings } from './holdings.ts'
@@ -179,10 +179,14 @@ export class GracefulCache {
     this.#refuseIfClosed()
     // Memory may have no room for it: then it is for those who asked while it was looked up.
     const entry = this.#memory.find(question.id) ?? adopted
-    return this.#answer(question, entry, entry !== undefined && entry === adopted ? 'redis' : 'memory')
+    return this.#answer(
+      question,
+      entry,
+      entry !== undefined && entry === adopted ? this.#held.shared!.source : 'memory',
+    )
   }
 
-  #answer<T>(question: Question<T>, entry: Entry | undefined, source: 'memory' | 'redis'): Promise<Cached<T>> {
+  #answer<T>(question: Question<T>, entry: Entry | undefined, source: HeldSource): Promise<Cached<T>> {
     if (entry) {
       const ageMs = this.#ageOf(entry)
       const state = ageState(ageMs, question.freshMs, question.staleMs)
@@ -190,7 +194,7 @@ export class GracefulCache {
       if (state === 'fresh' || state === 'eager') {
         if (state === 'eager' && this.#mayRefresh(question)) this.#loads.start(question, entry, 'eager')
         this.#fresh++
-        this.#events.emit({ type: 'cache.hit', key: question.name, ...(source === 'redis' && { reason: source }) })
+        this.#events.emit({ type: 'cache.hit', key: question.name, ...(source !== 'memory' && { reason: source }) })
         return Promise.resolve(asCached<T>(entry, 'fresh', source, ageMs))
       }
       if (state === 'stale') return this.#refresh(question, entry, source)
@@ -200,7 +204,7 @@ export class GracefulCache {
   }
 
   /** Something stale is held: whoever starts the refresh waits a little, nobody else waits at all. */
-  async #refresh<T>(question: Question<T>, entry: Entry, source: 'memory' | 'redis'): Promise<Cached<T>> {
+  async #refresh<T>(question: Question<T>, entry: Entry, source: HeldSource): Promise<Cached<T>> {
     const { failures, loads } = this.#held
     const { id, options } = question
     const failure = failures.holding(id)
@@ -251,7 +255,7 @@ export class GracefulCache {
     })
   }
 
-  #staleAfter<T>(question: Question<T>, entry: Entry, source: 'memory' | 'redis', failure: Failure): Cached<T> {
+  #staleAfter<T>(question: Question<T>, entry: Entry, source: HeldSource, failure: Failure): Cached<T> {
     const retryAt = this.#dateIn(failure.notBeforeMs - this.#clock.monotonic())
     return this.#staleFor(question, entry, source, reasonOf(failure.error), retryAt)
   }
@@ -259,7 +263,7 @@ export class GracefulCache {
   #staleFor<T>(
     question: Question<T>,
     entry: Entry,
-    source: 'memory' | 'redis',
+    source: HeldSource,
     reason: NonNullable<Cached<T>['reason']>,
     retryAt?: Date,
   ): Cached<T> {

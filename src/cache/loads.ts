@@ -69,7 +69,7 @@ export class Loads {
         if (outcome.kind === 'found') {
           const entry = newEntry(question, outcome.value, { ...outcome, life }, this.#clock)
           if (isCurrent()) this.#keep(question.id, entry)
-          return asCached(entry, 'fresh', 'redis', outcome.ageMs)
+          return asCached(entry, 'fresh', this.#held.shared!.source, outcome.ageMs)
         }
         const { bytes, text } = question.encode(outcome.value)
         const entry = newEntry(

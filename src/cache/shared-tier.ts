@@ -28,6 +28,8 @@ export interface Ticket {
   readonly begunAt: Moment
   readonly epoch: string
   readonly token: string
+  /** Until when the tier has to remember that something under this key was invalidated. */
+  readonly rememberUntil?: Moment
 }
 
 /**
@@ -57,6 +59,8 @@ export interface SharedNews {
  * but Discord, which is asked a little more often. No method ever rejects.
  */
 export interface SharedTier {
+  /** What answers from here are marked with. */
+  readonly source: 'redis' | 'store'
   /** Whether asking is worth it. */
   readonly isUsable: boolean
   /** A moment that has certainly passed, for loads that begin without a ticket; 0 where the tier was never reached. */

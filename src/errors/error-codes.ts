@@ -56,6 +56,11 @@ export const ERROR_CODES = {
   INVALID_OPTION: ['HoldfastError', 'an option of a call cannot be used', 'the message says what is accepted'],
   INVALID_KEY: ['HoldfastError', 'the cache key is empty or of the wrong type', 'give a string or { user, key }'],
   VALUE_UNDEFINED: ['HoldfastError', 'a loader returned undefined', 'return null where there is nothing'],
+  VALUE_TOO_LARGE: [
+    'HoldfastError',
+    'a value of more than 4 Mi characters is not shared: the process that loaded it keeps it',
+    'cache less under one key; seen in the event `redis.failed` only',
+  ],
   VALUE_NOT_JSON: ['HoldfastError', 'a value would be changed by JSON', 'return plain data, or give a codec'],
   LOAD_FAILED_ELSEWHERE: [
     'HoldfastError',

@@ -50,7 +50,7 @@ export interface MembershipResult {
   /** When the fetch that brought them began; every age counts from it. */
   readonly fetchedAt: Date
   /** Where they were found; `load` is Discord itself. */
-  readonly source: 'memory' | 'redis' | 'ledger' | 'load'
+  readonly source: 'memory' | 'redis' | 'store' | 'ledger' | 'load'
   /** Why they are stale. */
   readonly reason?: 'throttled' | 'unavailable' | 'slow'
   /** When Discord will be asked again, where that is known. */

@@ -1,16 +1,17 @@
 import { Breaker } from '../concurrency/breaker.ts'
 import type { RedisConfig } from '../config/redis.ts'
-import { closedError } from '../errors/errors.ts'
+import { closedError, HoldfastError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import { uniqueToken } from '../secrets/key-ring.ts'
 import { afterInput, alarm, type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
-import { abandonable, withDeadline } from '../time/deadline.ts'
-import { Deadlines } from './deadlines.ts'
+import type { Redis } from './commands.ts'
+import { Generation } from './generation.ts'
 import { REDIS_CHANNELS, REDIS_KEYS } from './keys.ts'
-import { type Link, loadLibrary, openLink, type RedisArgument } from './link.ts'
-import { describe, endsLife, translate, unavailable } from './redis-error.ts'
+import { loadLibrary, type RedisArgument } from './link.ts'
+import { PROBE } from './probe.ts'
+import { describe, unavailable } from './redis-error.ts'
 import { RedisTime } from './redis-time.ts'
-import { defineScript, type Script } from './script.ts'
+import type { Script } from './script.ts'
 
 export interface RedisConnectionOptions {
   readonly config: RedisConfig
@@ -22,64 +23,34 @@ export interface RedisConnectionOptions {
   readonly logger?: Logger | undefined
 }
 
-/** What can be asked of Redis. */
-export interface Redis {
-  /** The values under keys of one slot. */
-  read(keys: readonly string[]): Promise<Array<Buffer | null>>
-  /** Runs a script; strings and integers come back. */
-  run(
-    script: Script,
-    keys: readonly string[],
-    args: readonly RedisArgument[],
-    timeoutMs?: Milliseconds,
-  ): Promise<unknown>
-  publish(channel: string, message: Buffer | string): Promise<unknown>
-  deleteMatching(pattern: string): Promise<void>
-}
-
-/** Whoever keeps something in Redis, and has to catch up when it is back. */
-export interface Resident {
-  /** Runs before Redis counts as back, at the start too, in the order of `house`. What it throws keeps Redis away. */
-  returned?(redis: Redis): Promise<void>
-  /** Redis is back. What came up while everybody caught up can be said. */
-  back?(): void
+/** What keeps something in Redis, and follows the connection. */
+export interface ConnectionHooks {
+  /**
+   * Runs when a connection is made, beside the other hooks, before Redis counts as up: what was missed is caught up on.
+   * What it throws keeps Redis away.
+   */
+  beforeReady?(redis: Redis): Promise<void>
+  /** Redis is up. What was done while the hooks ran can be made good. */
+  onReady?(): void
   /** Redis is away from now on. */
-  left?(): void
+  onLost?(): void
+  /** Runs every 10 s while Redis is up: keeps what must not be evicted. What it throws changes nothing. */
+  upkeep?(redis: Redis): Promise<void>
 }
 
 const FIRST_RETRY_MS: Milliseconds = 50
 const LONGEST_RETRY_MS: Milliseconds = 2_000
 /** A connection that lasted this long was a good one: the next retry comes soon again. */
-const GOOD_LIFE_MS: Milliseconds = 10_000
-/** Connecting, and everybody's catching up. */
-const RETURN_TIMEOUT_MS: Milliseconds = 30_000
-const CONNECT_TIMEOUT_MS: Milliseconds = 1_500
-/** How often a message to ourselves proves that messages still arrive. */
+const GOOD_GENERATION_MS: Milliseconds = 10_000
+/** How often a message to ourselves proves that messages still arrive, and the probe that Redis is what it was. */
 const BEAT_EVERY_MS: Milliseconds = 5_000
-
-/**
- * Proves that Redis answers and takes writes, and tells its time. A full memory is no reason to stay away: what is there
- * can be read. A replica that takes no writes is: it could never forget anything.
- */
-const PROBE = defineScript(
-  'probe',
-  `local wrote = redis.pcall('SET', KEYS[1], '1', 'PX', 10000)
-if type(wrote) == 'table' and wrote.err and string.sub(wrote.err, 1, 3) ~= 'OOM' then return wrote end
-return redis.call('TIME')`,
-)
-
-/** One life of the connection: a link, and the deadlines of what was asked of it. */
-export interface Life {
-  readonly link: Link
-  readonly since: Milliseconds
-  readonly end: (why: unknown) => void
-  readonly ended: Promise<unknown>
-}
+/** How many beats lie between two times of upkeep. */
+const UPKEEP_EVERY_BEATS = 2
 
 /**
  * Redis, or the certainty that it is away. The first answer that does not come in time, and any broken connection, opens
  * the breaker: from then on everything rejects at once, nothing is queued, and one attempt after another (50 ms, doubling
- * to 2 s) finds out whether it is back. Then every resident catches up, and the breaker closes.
+ * to 2 s) finds out whether it is back. Then every hook catches up, and the breaker closes.
  *
  * All that is asked of it rejects with HoldfastError REDIS_UNAVAILABLE (away, too slow, or refusing writes; a write that
  * was too slow may still be applied) or REDIS_MISUSE (a programming error, such as a wrong type).
@@ -92,11 +63,10 @@ export class RedisConnection implements Redis {
   readonly #options: RedisConnectionOptions
   readonly #clock: Clock
   readonly #breaker: Breaker
-  readonly #residents: Resident[] = []
+  readonly #hooks: ConnectionHooks[] = []
   readonly #channels = new Map<string, (message: Buffer) => void>()
-  readonly #deadlines: Deadlines
   readonly #closing = new AbortController()
-  #life: Life | undefined
+  #generation: Generation | undefined
   #starting: Promise<void> | undefined
   #loaded: Promise<unknown> = Promise.resolve()
   /** Until somebody waited for the first connection in vain. */
@@ -110,14 +80,13 @@ export class RedisConnection implements Redis {
     this.writeTimeoutMs = options.config.writeTimeoutMs
     this.#clock = options.clock
     this.time = new RedisTime(options.clock)
-    this.#deadlines = new Deadlines(options.clock)
     this.#breaker = new Breaker(options.clock, (state) =>
       options.events.emit({ type: 'breaker', name: 'redis', state }),
     )
   }
 
   get isUp(): boolean {
-    return this.#life !== undefined
+    return this.#generation !== undefined
   }
 
   /** Whether keys of one script have to share a slot. */
@@ -127,7 +96,7 @@ export class RedisConnection implements Redis {
 
   /** Whether asking is worth it: it is there, or it is not known yet. */
   get isUsable(): boolean {
-    if (this.#life !== undefined) return true
+    if (this.#generation !== undefined) return true
     return this.#starting !== undefined && this.#patient && this.#breaker.state === 'closed' && !this.isClosed
   }
 
@@ -135,14 +104,14 @@ export class RedisConnection implements Redis {
     return this.#closing.signal.aborted
   }
 
-  /** Ends this life of the connection; the next one begins at once. */
+  /** Ends this connection; the next one is opened at once. */
   renew(): void {
-    this.#life?.end('it is opened anew')
+    this.#generation?.end('it is opened anew')
   }
 
-  /** Takes in somebody who catches up whenever Redis is back. Only before `start`. */
-  house(resident: Resident): void {
-    this.#residents.push(resident)
+  /** Calls these hooks from now on. Only before `start`. */
+  register(hooks: ConnectionHooks): void {
+    this.#hooks.push(hooks)
   }
 
   /** Hands every message of a channel to `listener`. Only before `start`. */
@@ -168,7 +137,7 @@ export class RedisConnection implements Redis {
   }
 
   /** Waits until Redis is there, as long as that is not known yet and nobody waited in vain; else it rejects at once. */
-  async reach(timeoutMs: Milliseconds): Promise<Life> {
+  async reach(timeoutMs: Milliseconds): Promise<Generation> {
     if (this.isClosed) throw closedError()
     if (this.isUsable) {
       // Reading the library from disk keeps the event loop busy, and is nobody's time-out.
@@ -176,12 +145,12 @@ export class RedisConnection implements Redis {
       await this.ready(timeoutMs)
       this.#patient = false
     }
-    if (this.#life) return this.#life
+    if (this.#generation) return this.#generation
     throw unavailable(this.#why)
   }
 
   read(keys: readonly string[]): Promise<Array<Buffer | null>> {
-    return this.#ask(this.readTimeoutMs, (link) => link.read(keys))
+    return this.#ask(this.readTimeoutMs, (generation) => generation.read(keys))
   }
 
   run(
@@ -190,15 +159,11 @@ export class RedisConnection implements Redis {
     args: readonly RedisArgument[],
     timeoutMs: Milliseconds = this.writeTimeoutMs,
   ): Promise<unknown> {
-    return this.#ask(timeoutMs, (link) => link.run(script, keys, args), script.name)
+    return this.#ask(timeoutMs, (generation) => generation.run(script, keys, args, timeoutMs))
   }
 
   publish(channel: string, message: Buffer | string): Promise<unknown> {
-    return this.#ask(this.writeTimeoutMs, (link) => link.publish(channel, message))
-  }
-
-  deleteMatching(pattern: string): Promise<void> {
-    return this.#ask(RETURN_TIMEOUT_MS, (link) => link.deleteMatching(pattern))
+    return this.#ask(this.writeTimeoutMs, (generation) => generation.publish(channel, message))
   }
 
   /** Ends the connection; everything asked from now on rejects. Idempotent. */
@@ -207,131 +172,112 @@ export class RedisConnection implements Redis {
     this.#closing.abort(closedError())
   }
 
-  /** One life after another, with a pause between them. */
+  /** One generation after another, with a pause between them. */
   async #supervise(started: () => void): Promise<void> {
     const { signal } = this.#closing
     for (let failures = 0; !signal.aborted; ) {
-      let life: Life | undefined
+      let generation: Generation | undefined
       try {
-        life = await this.#begin(signal)
-        this.#life = life
+        generation = await this.#begin(signal)
+        this.#generation = generation
         this.#why = undefined
         this.#breaker.close()
         started()
-        for (const resident of this.#residents) resident.back?.()
-        void this.#beat(life)
-        this.#why = await life.ended
+        for (const hooks of this.#hooks) hooks.onReady?.()
+        void this.#beat(generation)
+        this.#why = await generation.ended
       } catch (error) {
         this.#why = error
       }
-      this.#life = undefined
+      this.#generation = undefined
       started()
       if (signal.aborted) break
-      failures = life && this.#clock.monotonic() - life.since > GOOD_LIFE_MS ? 0 : failures + 1
+      const wasGood = generation && this.#clock.monotonic() - generation.since > GOOD_GENERATION_MS
+      failures = wasGood ? 0 : failures + 1
       const pauseMs = Math.min(FIRST_RETRY_MS * 2 ** Math.min(failures, 10), LONGEST_RETRY_MS)
       if (this.#breaker.state === 'closed') this.#report()
       this.#breaker.open(pauseMs)
-      for (const resident of this.#residents) resident.left?.()
+      for (const hooks of this.#hooks) hooks.onLost?.()
       await sleepIdly(this.#clock, pauseMs * (1 + this.#options.random() / 4), signal).catch(() => {})
       this.#breaker.pass()
     }
   }
 
-  async #begin(signal: AbortSignal): Promise<Life> {
-    const { promise: ended, resolve: finish } = Promise.withResolvers<unknown>()
-    const late = () => unavailable('no connection in time')
-    const link = await withDeadline(this.#clock, CONNECT_TIMEOUT_MS, [signal], late, (signal) =>
-      abandonable(() => openLink(this.#options.config, finish, signal), signal),
-    )
-    const life: Life = {
-      link,
-      since: this.#clock.monotonic(),
-      ended,
-      end: (why) => {
-        finish(why)
-        link.destroy()
-      },
-    }
-    const close = () => life.end(signal.reason)
-    signal.addEventListener('abort', close, { once: true })
-    void ended.then(() => {
-      signal.removeEventListener('abort', close)
-      link.destroy()
-    })
+  /**
+   * Connects, and catches up: in as few round trips as order allows. What is said from the subscription on is heard, so
+   * everything is read after it.
+   */
+  async #begin(signal: AbortSignal): Promise<Generation> {
+    const { config } = this.#options
+    const generation = await Generation.open(config, this.#clock, signal)
     try {
-      for (const [channel, listener] of this.#channels)
-        await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, listener))
+      const channels = [...this.#channels].map(([channel, listener]) => generation.subscribe(channel, listener))
+      await Promise.all([this.#probe(generation), ...channels])
+      // What is read now is nobody's answer yet, and may be long.
       const redis: Redis = {
-        read: (keys) => this.#within(life, this.writeTimeoutMs, (link) => link.read(keys)),
-        run: (script, keys, args, timeoutMs = this.writeTimeoutMs) =>
-          this.#within(life, timeoutMs, (link) => link.run(script, keys, args), script.name),
-        publish: (channel, message) =>
-          this.#within(life, this.writeTimeoutMs, (link) => link.publish(channel, message)),
-        deleteMatching: (pattern) => this.#within(life, RETURN_TIMEOUT_MS, (link) => link.deleteMatching(pattern)),
+        read: (keys) => generation.read(keys, config.writeTimeoutMs),
+        run: (script, keys, args, timeoutMs) => generation.run(script, keys, args, timeoutMs),
+        publish: (channel, message) => generation.publish(channel, message),
       }
-      await this.#probe(redis)
-      for (const resident of this.#residents) await resident.returned?.(redis)
-      // As fast as a read has to be: a Redis that is too slow for those is as good as away.
-      await this.#within(life, this.readTimeoutMs, (link) => link.ping())
+      // A Redis that is too slow for reads is as good as away.
+      const ping = generation.ping().catch((error) => {
+        throw error instanceof HoldfastError ? unavailable(this.#tooSlow()) : error
+      })
+      await Promise.all([ping, ...this.#hooks.map((hooks) => hooks.beforeReady?.(redis))])
       if (signal.aborted) throw signal.reason
-      return life
+      return generation
     } catch (error) {
-      life.end(error)
+      generation.end(error)
       throw error
     }
   }
 
-  async #probe(redis: Redis): Promise<void> {
-    const sentAt = this.#clock.monotonic()
-    const [seconds, micros] = (await redis.run(PROBE, [this.prefix + REDIS_KEYS.probe[0]], [])) as [string, string]
-    this.time.begin(sentAt, Number(seconds) * 1000 + Number(micros) / 1000)
+  #tooSlow(): string {
+    return `no answer within ${this.readTimeoutMs} ms; where Redis is farther away than that, raise redis.readTimeoutMs`
   }
 
-  /** Sends messages to ourselves for as long as a life lasts: a half-dead connection is silent, not closed. */
-  async #beat(life: Life): Promise<void> {
+  async #probe(redis: Redis, observe: 'begin' | 'observe' = 'begin'): Promise<void> {
+    const sentAt = this.#clock.monotonic()
+    const keys = [this.prefix + REDIS_KEYS.probe[0], `${this.prefix}${REDIS_KEYS.probe[0]}:type`]
+    // Under the same pattern as the other channels, and nobody listens to it.
+    const reply = await redis.run(PROBE, keys, [this.prefix + REDIS_CHANNELS.beat[0].replace('<random>', 'probe')])
+    const [seconds, micros, denied] = reply as [string, string, string?]
+    if (denied !== undefined)
+      throw unavailable(`NOPERM: this user may not ${denied}; docs/guides/fleet.md has the ACL line`)
+    this.time[observe](sentAt, Number(seconds) * 1000 + Number(micros) / 1000)
+  }
+
+  /** Sends messages to ourselves for as long as a generation lasts: a half-dead connection is silent, not closed. */
+  async #beat(generation: Generation): Promise<void> {
     const channel = this.prefix + REDIS_CHANNELS.beat[0].replace('<random>', uniqueToken() + uniqueToken())
     let heard = true
     try {
-      await this.#within(life, this.writeTimeoutMs, (link) => link.subscribe(channel, () => (heard = true)))
-      while (this.#life === life) {
+      await generation.subscribe(channel, () => {
+        heard = true
+      })
+      for (let beats = 1; this.#generation === generation; beats++) {
         heard = false
-        await this.#within(life, this.writeTimeoutMs, (link) => link.publish(channel, ''))
+        await generation.publish(channel, '')
         await sleepIdly(this.#clock, BEAT_EVERY_MS, this.#closing.signal)
         await new Promise<void>((read) => afterInput(read))
-        if (!heard) life.end(unavailable('messages do not arrive any more'))
+        if (this.#generation !== generation) return
+        if (!heard) generation.end(unavailable('messages do not arrive any more'))
+        await this.#probe(generation, 'observe')
+        if (beats % UPKEEP_EVERY_BEATS === 0) await this.#upkeep(generation)
       }
-    } catch {
-      // It has ended, by a time-out that was noted where it happened or because we close.
+    } catch (error) {
+      // A time-out was noted where it happened. What the probe finds (a user who may do less than before) is noted here.
+      generation.end(error)
     }
   }
 
-  #ask<T>(timeoutMs: Milliseconds, work: (link: Link) => Promise<T>, what?: string): Promise<T> {
-    const life = this.#life
-    if (life) return this.#within(life, timeoutMs, work, what)
-    return this.reach(timeoutMs).then((life) => this.#within(life, timeoutMs, work, what))
+  async #upkeep(generation: Generation): Promise<void> {
+    await Promise.allSettled(this.#hooks.map((hooks) => hooks.upkeep?.(generation)))
   }
 
-  /** One question, with its deadline. The first that is not answered in time ends the life for all. */
-  #within<T>(life: Life, timeoutMs: Milliseconds, work: (link: Link) => Promise<T>, what?: string): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const deadline = this.#deadlines.set(timeoutMs, () => {
-        const error = unavailable(`no answer within ${timeoutMs} ms`)
-        reject(error)
-        life.end(error)
-      })
-      answerOf(work, life.link).then(
-        (value) => {
-          this.#deadlines.met(deadline)
-          resolve(value)
-        },
-        (error) => {
-          this.#deadlines.met(deadline)
-          const translated = translate(error, what)
-          reject(translated)
-          if (endsLife(error)) life.end(translated)
-        },
-      )
-    })
+  #ask<T>(timeoutMs: Milliseconds, work: (generation: Generation) => Promise<T>): Promise<T> {
+    const generation = this.#generation
+    return generation ? work(generation) : this.reach(timeoutMs).then(work)
   }
 
   #report(): void {
@@ -339,14 +285,5 @@ export class RedisConnection implements Redis {
       { error: describe(this.#why) },
       'Redis is away; every process carries on with its own memory until it is back',
     )
-  }
-}
-
-/** What was asked of a client that throws at once is treated like any other. No promise around the answer: at full load that is felt. */
-function answerOf<T>(work: (link: Link) => Promise<T>, link: Link): Promise<T> {
-  try {
-    return work(link)
-  } catch (error) {
-    return Promise.reject(error)
   }
 }

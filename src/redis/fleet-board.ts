@@ -1,8 +1,9 @@
 import type { Fleet, FleetNews, InvalidRequests, Notice } from '../discord/fleet.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
-import type { Redis, RedisConnection, Resident } from './connection.ts'
+import type { Backplane } from './backplane.ts'
+import type { Redis } from './commands.ts'
+import type { ConnectionHooks, RedisConnection } from './connection.ts'
 import { REDIS_KEYS } from './keys.ts'
-import type { News } from './news.ts'
 import { defineScript } from './script.ts'
 
 /** How many notices are kept for processes that come later; the ones that end first go first. */
@@ -81,10 +82,10 @@ interface Counted {
   strangers: number
 }
 
-/** What processes tell each other about Discord: said over the news, and kept on a board for those who come later. */
-export class FleetBoard implements Fleet, Resident {
+/** What processes tell each other about Discord: said over the backplane, and kept on a board for those who come later. */
+export class FleetBoard implements Fleet, ConnectionHooks {
   readonly #connection: RedisConnection
-  readonly #news: News
+  readonly #backplane: Backplane
   readonly #clock: Clock
   readonly #board: string
   readonly #counts: string
@@ -93,15 +94,17 @@ export class FleetBoard implements Fleet, Resident {
   /** The oldest first, of one slot's length each. */
   #unsaidInvalid: Counted[] = []
 
-  constructor(connection: RedisConnection, news: News, clock: Clock) {
+  constructor(connection: RedisConnection, backplane: Backplane, clock: Clock) {
     this.#connection = connection
-    this.#news = news
+    this.#backplane = backplane
     this.#clock = clock
     this.#board = connection.prefix + REDIS_KEYS.notices[0]
     this.#counts = connection.prefix + REDIS_KEYS.invalidRequests[0]
-    news.on('notice', ([notice, forMs]) => this.#listener?.noticed(JSON.parse(String(notice)), Number(forMs)))
-    news.on('egress-free', ([sentAgoMs, route]) => this.#listener?.egressFree(Number(sentAgoMs), String(route ?? '')))
-    news.on('invalid', ([count, strangers, agoMs]) =>
+    backplane.on('notice', ([notice, forMs]) => this.#listener?.noticed(JSON.parse(String(notice)), Number(forMs)))
+    backplane.on('egress-free', ([sentAgoMs, route]) =>
+      this.#listener?.egressFree(Number(sentAgoMs), String(route ?? '')),
+    )
+    backplane.on('invalid', ([count, strangers, agoMs]) =>
       this.#listener?.invalidSent({ agoMs: Number(agoMs), count: Number(count), strangers: Number(strangers) }),
     )
   }
@@ -116,14 +119,14 @@ export class FleetBoard implements Fleet, Resident {
 
   announceEgressFree(sentAgoMs: Milliseconds, route: string): void {
     // Who does not hear it finds out with a probe of its own.
-    this.#connection.publish(...this.#news.message(['egress-free', sentAgoMs, route])).catch(() => {})
+    this.#connection.publish(...this.#backplane.message(['egress-free', sentAgoMs, route])).catch(() => {})
   }
 
   invalidSent(stranger: boolean): void {
     this.#countInvalid({ at: this.#clock.monotonic(), all: 1, strangers: stranger ? 1 : 0 })
   }
 
-  async returned(redis: Redis): Promise<void> {
+  async beforeReady(redis: Redis): Promise<void> {
     const now = this.#clock.monotonic()
     for (let requests = this.#unsaidInvalid.shift(); requests; requests = this.#unsaidInvalid.shift()) {
       try {
@@ -137,12 +140,12 @@ export class FleetBoard implements Fleet, Resident {
     await Promise.all(unsaid.map(({ notice, until }) => this.#announce(redis, notice, until - now)))
     this.#unsaid = this.#unsaid.filter((one) => one.until > now && !unsaid.includes(one))
     const held = (await redis.run(BOARD, [this.#board], [NOTICES])) as string[]
-    for (let at = 0; at + 1 < held.length; at += 2) this.#news.deliver(held[at]!, Number(held[at + 1]))
+    for (let at = 0; at + 1 < held.length; at += 2) this.#backplane.deliver(held[at]!, Number(held[at + 1]))
     this.#listener?.invalidTotals(await this.#totals(redis))
   }
 
-  /** What came up while we caught up. */
-  back(): void {
+  /** What came up while the hooks ran. */
+  onReady(): void {
     for (const { notice, until } of this.#unsaid.splice(0)) this.#announceUntil(notice, until)
     for (const requests of this.#unsaidInvalid.splice(0)) this.#countInvalid(requests)
   }
@@ -156,8 +159,8 @@ export class FleetBoard implements Fleet, Resident {
   }
 
   #announce(redis: Redis, notice: Notice, forMs: Milliseconds): Promise<unknown> {
-    const message = this.#news.sealed(['notice', JSON.stringify(notice), Math.ceil(forMs)])
-    const args = [Math.ceil(forMs), message, NOTICES, this.#news.channel, LONGEST_MS]
+    const message = this.#backplane.sealed(['notice', JSON.stringify(notice), Math.ceil(forMs)])
+    const args = [Math.ceil(forMs), message, NOTICES, this.#backplane.channel, LONGEST_MS]
     return redis.run(ANNOUNCE, [this.#board], args)
   }
 
@@ -175,8 +178,8 @@ export class FleetBoard implements Fleet, Resident {
 
   #sayInvalid(redis: Redis, { at, all, strangers }: Counted): Promise<unknown> {
     const agoMs = Math.max(0, this.#clock.monotonic() - at)
-    const message = this.#news.sealed(['invalid', all, strangers, Math.round(agoMs)])
-    const args = [all, strangers, SLOT_MS, SLOTS_KEPT, this.#news.channel, message, Math.floor(agoMs / SLOT_MS)]
+    const message = this.#backplane.sealed(['invalid', all, strangers, Math.round(agoMs)])
+    const args = [all, strangers, SLOT_MS, SLOTS_KEPT, this.#backplane.channel, message, Math.floor(agoMs / SLOT_MS)]
     return redis.run(INVALID, [this.#counts], args)
   }
 

@@ -4,9 +4,17 @@
  * Cluster. docs/reference/redis.md is made from this table.
  */
 export const REDIS_KEYS = {
-  namingKey: ['{names}:key', 'the key behind all names, sealed under the secret', 'for good'],
-  probe: ['{probe}', 'nothing; shows that Redis takes writes', '10 s'],
-  purged: ['{purged}:at', 'when everything was last invalidated at once', 'as long as the oldest value may last'],
+  namingKey: [
+    '{names}:key',
+    'the key behind all names, sealed under the secret; looked at, and put back, every 10 s',
+    'for good',
+  ],
+  probe: ['{probe}', 'nothing; shows that Redis takes writes and lets us do what we do', '10 s'],
+  purged: [
+    '{purged}:at',
+    'when everything was last invalidated at once; what was loaded before is not there',
+    'as long as the oldest value may last; looked at, and put back, every 10 s',
+  ],
   epoch: [
     '{<user>}:epoch',
     'when the values beside it were last invalidated; those written under another epoch are not there',
@@ -43,6 +51,6 @@ export const REDIS_KEYS = {
 
 /** The channels, without the prefix. */
 export const REDIS_CHANNELS = {
-  news: ['news', 'what processes tell each other, sealed'],
+  backplane: ['backplane', 'what processes tell each other, sealed, with a number and the time inside'],
   beat: ['beat:<random>', 'a message of a process to itself every 5 s, which shows that messages still arrive'],
 } as const satisfies Record<string, readonly [pattern: string, carries: string]>

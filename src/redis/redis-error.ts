@@ -2,9 +2,15 @@ import { HoldfastError } from '../errors/errors.ts'
 
 /** Replies that mean: nothing can be done with this Redis now. */
 const AWAY_REPLY =
-  /^(READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOAUTH|WRONGPASS|NOPERM|BUSY|MISCONF|UNKILLABLE|TRYAGAIN)\b/
-/** Replies that mean: this write was refused, and what is there can still be read. */
-const REFUSED_REPLY = /^(OOM|NOREPLICAS)\b/
+  /^(READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOAUTH|WRONGPASS|NOPERM|BUSY|MISCONF|UNKILLABLE|MOVED|ASK|CROSSSLOT)\b/
+/** Replies that mean: not this question. The others are answered: a write is refused, or a slot of a Cluster is on its way to another node. */
+const REFUSED_REPLY = /^(OOM|NOREPLICAS|TRYAGAIN)\b/
+
+/** What to do about replies whose first word does not say it. */
+const ADVICE: ReadonlyArray<readonly [reply: RegExp, advice: string]> = [
+  [/^(MOVED|ASK|CROSSSLOT)\b/, 'this is a node of a Cluster: give its nodes as `redis: { cluster: [...] }`'],
+  [/^NOPERM\b/, 'this user may not do all that is needed: docs/guides/fleet.md has the ACL line'],
+]
 
 /** Whether Redis itself answered with it: its errors begin with a word in capitals, the library's and the system's do not. */
 function isReply(error: unknown): error is Error {
@@ -12,7 +18,9 @@ function isReply(error: unknown): error is Error {
 }
 
 /** Whether the connection is of no use after this error. */
-export function endsLife(error: unknown): boolean {
+export function endsGeneration(error: unknown): boolean {
+  // Errors of ours have ended it where they were made, or say nothing about the connection.
+  if (error instanceof HoldfastError) return false
   return !isReply(error) || AWAY_REPLY.test(error.message)
 }
 
@@ -35,7 +43,11 @@ export function unavailable(why: unknown): HoldfastError {
 export function describe(why: unknown): string {
   if (typeof why === 'string') return why
   if (why instanceof HoldfastError) return why.message.replace(/^Redis cannot be used: /, '')
-  if (isReply(why)) return why.message.split(' ', 1)[0]!
+  if (isReply(why)) {
+    const advice = ADVICE.find(([reply]) => reply.test(why.message))?.[1]
+    const word = why.message.split(' ', 1)[0]!
+    return advice ? `${word}: ${advice}` : word
+  }
   if (!(why instanceof Error)) return 'not connected yet'
   const { code } = why as { code?: unknown }
   return typeof code === 'string' ? code : why.constructor.name

@@ -2,6 +2,8 @@ import type { Clock, Milliseconds } from '../time/clock.ts'
 
 /** An estimate is replaced after this, so that a drift between two clocks does not add up. */
 const ESTIMATE_LASTS_MS: Milliseconds = 60_000
+/** No answer in time is so much later than another: Redis's clock was set. */
+const STEP_MS: Milliseconds = 1_000
 
 /**
  * What time it is on Redis's clock. Every answer that carries Redis's time was written after its request was sent, so
@@ -26,7 +28,8 @@ export class RedisTime {
   observe(sentAt: Milliseconds, redisNow: Milliseconds): void {
     const offsetMs = redisNow - sentAt
     const old = sentAt - this.#estimatedAt > ESTIMATE_LASTS_MS
-    if (this.#offsetMs !== undefined && !old && offsetMs >= this.#offsetMs) return
+    const late = this.#offsetMs !== undefined && offsetMs >= this.#offsetMs && offsetMs < this.#offsetMs + STEP_MS
+    if (late && !old) return
     this.#offsetMs = offsetMs
     this.#estimatedAt = sentAt
   }

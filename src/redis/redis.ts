@@ -3,11 +3,11 @@ import { DISCORD_API } from '../config/settings.ts'
 import type { Events, Logger } from '../events/events.ts'
 import { fingerprint, KeyRing } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
+import { Backplane } from './backplane.ts'
 import { RedisConnection } from './connection.ts'
 import { Entries } from './entries.ts'
 import { FleetBoard } from './fleet-board.ts'
 import { Naming } from './naming.ts'
-import { News } from './news.ts'
 
 /** Of everything that is written here. What another layout wrote is not even looked at. */
 const LAYOUT = 1
@@ -35,12 +35,19 @@ export function openRedis(options: {
   const { clock, events, logger } = options
   const ring = new KeyRing(options.secrets)
   const connection = new RedisConnection({ ...options, prefix: keyPrefix(options) })
-  const news = new News(connection, ring)
-  const naming = new Naming(connection, ring, news, logger)
-  const fleet = new FleetBoard(connection, news, clock)
-  const entries = new Entries({ ...options, connection, naming, news, ring, events })
-  // The names first: the others need them to catch up.
-  for (const resident of [naming, fleet, entries]) connection.house(resident)
+  const backplane = new Backplane(connection, ring, clock)
+  const naming = new Naming(connection, ring, backplane, logger)
+  const fleet = new FleetBoard(connection, backplane, clock)
+  const entries = new Entries({
+    ...options,
+    compress: options.config.compress !== false,
+    connection,
+    naming,
+    backplane,
+    ring,
+    events,
+  })
+  for (const hooks of [naming, fleet, entries]) connection.register(hooks)
   return { connection, naming, entries, fleet }
 }
 
@@ -56,8 +63,8 @@ export function openRedisNames(options: {
   const ring = new KeyRing(options.secrets)
   const prefix = keyPrefix({ config: options.config, clientId: undefined, baseUrl: new URL(DISCORD_API) })
   const connection = new RedisConnection({ ...options, prefix })
-  const naming = new Naming(connection, ring, new News(connection, ring), options.logger)
-  connection.house(naming)
+  const naming = new Naming(connection, ring, new Backplane(connection, ring, options.clock), options.logger)
+  connection.register(naming)
   return { connection, naming }
 }
 

@@ -80,18 +80,23 @@ export class KeyRing {
     return new KeyRing([randomBytes(32).toString('base64url')])
   }
 
-  /** Seals `text` for one place: `context` (the full key it is stored under, its version) must be given again to open it. */
-  seal(text: string, context: string): Buffer {
+  /** Seals a text or bytes for one place: `context` (the full key it is stored under, its version) must be given again to open it. */
+  seal(content: string | Uint8Array, context: string): Buffer {
     this.#nonce.writeUIntBE(++this.#sealed, NONCE_BYTES - 6, 6)
     const cipher = createCipheriv(CIPHER, this.#key, this.#nonce)
     cipher.setAAD(Buffer.from(context))
-    const body = cipher.update(text, 'utf8')
+    const body = typeof content === 'string' ? cipher.update(content, 'utf8') : cipher.update(content)
     cipher.final()
     return Buffer.concat([Buffer.of(LAYOUT), this.#secrets[0]!.id, this.#salt, this.#nonce, body, cipher.getAuthTag()])
   }
 
   /** The text, or undefined where it was cut, edited, sealed for another place or under a secret that is not in the ring. */
   open(sealed: Buffer, context: string): string | undefined {
+    return this.openBytes(sealed, context)?.toString('utf8')
+  }
+
+  /** As `open`, for bytes. */
+  openBytes(sealed: Buffer, context: string): Buffer | undefined {
     if (sealed.length < TEXT_AT + TAG_BYTES || sealed[0] !== LAYOUT) return undefined
     const key = this.#keyOf(sealed)
     if (!key) return undefined
@@ -105,7 +110,7 @@ export class KeyRing {
     } catch {
       return undefined
     }
-    return text.toString('utf8')
+    return text
   }
 
   /** Whether it was sealed under the newest secret; what was not is worth sealing anew. */
@@ -136,10 +141,11 @@ export class KeyRing {
 
 /** Names for what must not be read in a store, log or event: HMAC-SHA256 under a naming key, 128 bits of it, base64url. */
 export class Names {
-  readonly #key: string
+  /** As a KeyObject: with a string each name costs several times as much. */
+  readonly #key: KeyObject
 
   constructor(namingKey: string) {
-    this.#key = namingKey
+    this.#key = createSecretKey(Buffer.from(namingKey))
   }
 
   /** The same text has different names for different purposes (`'user'`, `'ip'`), so that nobody can join what belongs apart. */

@@ -484,7 +484,7 @@ describe('a value that another process loaded', () => {
       throw new Error('nothing but a look was needed')
     }
     const shared: SharedTier = {
-      ...{ isUsable: true, renewEveryMs: 1_000, lately: () => 0, listen: () => {}, read },
+      ...{ source: 'redis' as const, isUsable: true, renewEveryMs: 1_000, lately: () => 0, listen: () => {}, read },
       ...{ begin: never, take: never, renew: never, write: never, giveUp: never, done: never },
       ...{ invalidate: never, invalidateUser: never },
     }

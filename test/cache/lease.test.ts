@@ -7,6 +7,7 @@ import type { Begun, Found, SharedTier } from '../../src/cache/shared-tier.ts'
 function scripted(begins: Begun[], finds: Found[]): SharedTier {
   const none = async () => undefined
   return {
+    source: 'redis',
     isUsable: true,
     renewEveryMs: 1_000,
     lately: () => 0,

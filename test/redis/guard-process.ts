@@ -4,10 +4,12 @@ import { readRedis } from '../../src/config/redis.ts'
 import { Events } from '../../src/events/events.ts'
 import type { AppliedLimit } from '../../src/guard/applied-limit.ts'
 import type { Taken } from '../../src/guard/counters.ts'
+
+import { Backplane } from '../../src/redis/backplane.ts'
+
 import { RedisConnection } from '../../src/redis/connection.ts'
 import { GuardCounters } from '../../src/redis/guard-counters.ts'
 import { Naming } from '../../src/redis/naming.ts'
-import { News } from '../../src/redis/news.ts'
 import { KeyRing } from '../../src/secrets/key-ring.ts'
 import { systemClock } from '../../src/time/clock.ts'
 
@@ -29,8 +31,8 @@ export function openCounters(options: {
   )!
   const { prefix } = options
   const connection = new RedisConnection({ config, prefix, clock, random: Math.random, events: new Events(clock) })
-  const naming = new Naming(connection, ring, new News(connection, ring), undefined)
-  connection.house(naming)
+  const naming = new Naming(connection, ring, new Backplane(connection, ring, clock), undefined)
+  connection.register(naming)
   connection.start()
   return { connection, naming, counters: new GuardCounters(connection, naming, clock, longestTakeMs) }
 }

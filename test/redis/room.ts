@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@keyv/redis'
 import { inject } from 'vitest'
+import type { RedisCredentials } from '../../src/config/redis.ts'
 import { DISCORD_API } from '../../src/config/settings.ts'
 import { Events, type HoldfastEvent } from '../../src/events/events.ts'
 import { openRedis } from '../../src/redis/redis.ts'
@@ -29,6 +30,9 @@ export interface RoomOptions {
   readonly loadTimeoutMs?: number
   readonly random?: () => number
   readonly clock?: Clock
+  readonly tls?: object
+  readonly credentials?: () => Promise<RedisCredentials>
+  readonly compress?: boolean
 }
 
 /** The Redis room as one process has it, with everything that it says. Its time-outs are longer than in production: the machine is busy. */
@@ -44,6 +48,9 @@ export function openRoom({
   loadTimeoutMs = 10_000,
   random = Math.random,
   clock = systemClock,
+  tls,
+  credentials,
+  compress = true,
 }: RoomOptions = {}) {
   const events = new Events(clock)
   const seen: HoldfastEvent[] = []
@@ -51,7 +58,7 @@ export function openRoom({
   const lines: Array<{ level: string; details: object; text: string }> = []
   const line = (level: string) => (details: object, text: string) => void lines.push({ level, details, text })
   const room = openRedis({
-    config: { urls, cluster, namespace, readTimeoutMs, writeTimeoutMs },
+    config: { urls, cluster, namespace, readTimeoutMs, writeTimeoutMs, tls, credentials, compress },
     secrets,
     clientId: undefined,
     baseUrl: new URL(DISCORD_API),

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { SharedKey, Ticket } from '../../src/cache/shared-tier.ts'
 import type { FleetNews, InvalidRequests } from '../../src/discord/fleet.ts'
 import { routeOf } from '../../src/discord/route.ts'
+import { BYTES } from '../../src/redis/entry-header.ts'
 import { KeyRing } from '../../src/secrets/key-ring.ts'
 import { attentive } from '../contracts/shared-tier.ts'
 import {
@@ -63,13 +64,13 @@ async function tamperer() {
 describe.skipIf(!REDIS_URL)('a value that was tampered with is not there', () => {
   test.each<[string, (bytes: Buffer) => Buffer]>([
     ['emptied', () => Buffer.alloc(0)],
-    ['cut to its header', (bytes) => bytes.subarray(0, 44)],
+    ['cut to its header', (bytes) => bytes.subarray(0, BYTES)],
     ['cut by a byte', (bytes) => bytes.subarray(0, -1)],
     ['a byte longer', (bytes) => Buffer.concat([bytes, Buffer.of(0)])],
     ['made a second younger', (bytes) => edited(bytes, 2, String(Number(bytes.toString('latin1', 2, 18)) + 1_000_000))],
     ['made a second older', (bytes) => edited(bytes, 2, String(Number(bytes.toString('latin1', 2, 18)) - 1_000_000))],
     ['of a time to come', (bytes) => edited(bytes, 2, '9999999999999999')],
-    ['of another layout', (bytes) => edited(bytes, 0, '2')],
+    ['of another layout', (bytes) => edited(bytes, 0, '1')],
     ['called gone', (bytes) => edited(bytes, 1, 'g')],
     ['under another epoch', (bytes) => edited(bytes, 19, '0000000000000001-00000000')],
     ['nonsense', (bytes) => Buffer.alloc(bytes.length, 'nonsense')],
@@ -132,7 +133,7 @@ describe.skipIf(!REDIS_URL)('a value that was tampered with is not there', () =>
     const key = guildsOf('1')
     await store(room, key, 'mine')
     const { entry } = placeOf(room, key)
-    const head = (await redis.bytes(entry))!.subarray(0, 44)
+    const head = (await redis.bytes(entry))!.subarray(0, BYTES)
     const forged = new KeyRing([OTHER_SECRET]).seal('forged', `${entry} ${head} ${key.version}`)
     await redis.set(entry, Buffer.concat([head, forged]))
     expect(await textOf(room, key)).toBeUndefined()
@@ -315,7 +316,7 @@ describe.skipIf(!REDIS_URL)('whoever can write to Redis', () => {
     const [a, b] = (await openFleet(2)) as [Room, Room]
     using elsewhere = await openRoom().up()
     using redis = await tamperer()
-    const channel = `${a.connection.prefix}news`
+    const channel = `${a.connection.prefix}backplane`
     const heard = attentive(b.entries)
     const told: unknown[] = []
     const news: FleetNews = {
@@ -327,11 +328,11 @@ describe.skipIf(!REDIS_URL)('whoever can write to Redis', () => {
     b.fleet.listen(news)
     const elsewheres: string[] = []
     using listener = await beside()
-    await listener.subscribe(`${elsewhere.connection.prefix}news`, (message) => void elsewheres.push(message))
+    await listener.subscribe(`${elsewhere.connection.prefix}backplane`, (message) => void elsewheres.push(message))
     await elsewhere.entries.invalidateUser('1')
     await until(() => elsewheres.length > 0, 2_000, 'a message')
     await store(a, guildsOf('1'), 'v')
-    const value = (await redis.bytes(placeOf(a, guildsOf('1')).entry))!.subarray(44)
+    const value = (await redis.bytes(placeOf(a, guildsOf('1')).entry))!.subarray(BYTES)
     const forged = new KeyRing([OTHER_SECRET]).seal(JSON.stringify(['x', 'user', '1']), channel).toString('base64')
     const messages = [
       '',

@@ -72,7 +72,7 @@ export async function cache() {
   const cached = await holdfast.cache.get('k', { load: async () => 'v' })
   expectTypeOf(cached).toEqualTypeOf<Cached<string>>()
   expectTypeOf(cached.state).toEqualTypeOf<'fresh' | 'stale' | 'loaded'>()
-  expectTypeOf(cached.source).toEqualTypeOf<'memory' | 'redis' | 'ledger' | 'load'>()
+  expectTypeOf(cached.source).toEqualTypeOf<'memory' | 'redis' | 'store' | 'ledger' | 'load'>()
   expectTypeOf(cached.reason).toEqualTypeOf<'throttled' | 'unavailable' | 'slow' | undefined>()
   expectTypeOf(cached.retryAt).toEqualTypeOf<Date | undefined>()
   // @ts-expect-error what is cached is shared: nobody assigns to it
