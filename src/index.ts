@@ -47,6 +47,10 @@ export type { GuardOptions } from './instance/guard-options.ts'
 export { createHoldfast, type Holdfast, type HoldfastStats } from './instance/holdfast.ts'
 export { createKeyVault, type KeyVaultOptions } from './instance/key-vault.ts'
 export { createOwnerQuota, type OwnerQuotaOptions } from './instance/quota.ts'
+export type { BotGuilds } from './ledger/bot-guilds.ts'
+export type { MembershipLedger, UserExport } from './ledger/membership-ledger.ts'
+export type { AgeOfUsers, LedgerSummary } from './ledger/membership-store.ts'
+export type { RefreshCounts, RefreshOptions } from './ledger/refresh-due.ts'
 export {
   type BatchKey,
   type BatchOptions,

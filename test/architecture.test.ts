@@ -53,7 +53,13 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
     'quota/pool-store.ts',
     'sign-in/sign-in-store.ts',
   ],
-  database: ['sign-in/sign-in-store.ts', 'quota/key-store.ts'],
+  database: [
+    'ledger/bot-guild-store.ts',
+    'ledger/later-fetch.ts',
+    'ledger/membership-store.ts',
+    'quota/key-store.ts',
+    'sign-in/sign-in-store.ts',
+  ],
 }
 
 /**

@@ -5,6 +5,7 @@ import type { OptionCheck } from '../../src/config/options.ts'
 import { DISCORD_FETCH_OPTIONS } from '../../src/discord/call-options.ts'
 import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
 import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
+import { LEDGER_OPTIONS } from '../../src/ledger/membership-ledger.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
 
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
@@ -13,6 +14,7 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   DISCORD_FETCH_OPTIONS,
   REQUIRE_AUTH_OPTIONS,
   MEMBERSHIP_OPTIONS,
+  ...LEDGER_OPTIONS,
   GET_OPTIONS,
   SET_OPTIONS,
   BEGIN_OPTIONS,

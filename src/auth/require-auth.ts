@@ -69,6 +69,8 @@ interface Asked {
   readonly needed: bigint
   /** The oldest memberships accepted; undefined for the stale time. */
   readonly maxAgeMs: Milliseconds | undefined
+  /** Whether memberships out of the ledger will do: for looks that ask for no permission, and where the route says how old they may be. */
+  readonly ledger: boolean
   readonly began: Milliseconds
 }
 
@@ -85,7 +87,8 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     checkRequest(request)
     const isLook = request.method === 'GET' || request.method === 'HEAD'
     const maxAgeMs = options.maxAgeMs ?? (isLook ? undefined : MAX_AGE_OF_CHANGES_MS)
-    const asked: Asked = { request, options, rest, needed, maxAgeMs, began: needs.turnTime() }
+    const ledger = options.maxAgeMs !== undefined || (isLook && options.permissions === undefined)
+    const asked: Asked = { request, options, rest, needed, maxAgeMs, ledger, began: needs.turnTime() }
     let diedToken: string | undefined
     for (;;) {
       try {
@@ -146,6 +149,7 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     const wanted: MembershipOptions = { patienceMs: Math.max(0, patienceLeftMs) }
     if (options.live) wanted.live = true
     if (maxAgeMs !== undefined) wanted.maxAgeMs = maxAgeMs
+    if (!asked.ledger) wanted.ledger = false
     try {
       return await needs.memberships(session, wanted)
     } catch (error) {
@@ -172,7 +176,7 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     if (!needs.confirmLive || !SNOWFLAKE.test(guildId) || !SNOWFLAKE.test(session.userId)) return undefined
     try {
       const guild = await needs.confirmLive(session.userId, guildId)
-      const memberships = await needs.memberships(session, NO_OPTIONS)
+      const memberships = await needs.memberships(session, NOT_FROM_LEDGER)
       return { memberships, guild: guild ?? undefined }
     } catch {
       // The refusal that led here tells more than why the second way failed too.
@@ -241,7 +245,8 @@ const TROUBLE: ReadonlySet<string> = new Set(['LOAD_TIMEOUT', 'LOAD_FAILED_ELSEW
 
 /** Nothing else may become part of a path that the bot asks for. */
 const SNOWFLAKE = /^\d{1,20}$/
-const NO_OPTIONS: RequireAuthOptions & MembershipOptions = Object.freeze({})
+const NO_OPTIONS: RequireAuthOptions = Object.freeze({})
+const NOT_FROM_LEDGER: MembershipOptions = Object.freeze({ ledger: false })
 const NO_ARGUMENTS: readonly unknown[] = Object.freeze([])
 
 /** An Express request passed to `requireAuth` of `holdfast` would otherwise be a request without a session. */

@@ -33,6 +33,7 @@ export interface Config {
   readonly maxBytes: number
   readonly redis: RedisConfig | undefined
   readonly database: DatabaseConfig | undefined
+  readonly ledgerMaxAgeMs: Milliseconds
   /** The newest first; empty where nothing needs one. */
   readonly secrets: readonly string[]
   readonly publicUrl: string | undefined
@@ -85,6 +86,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
       readNumber('cache.maxBytes', cache.maxBytes, environment) || Math.floor(getHeapStatistics().heap_size_limit / 4),
     redis,
     database,
+    ledgerMaxAgeMs: readNumber('ledgerMaxAgeMs', options.ledgerMaxAgeMs, environment),
     secrets,
     // As the URL parser writes it: what was given may hold characters that no header can.
     publicUrl: publicUrl === undefined ? undefined : httpUrl('publicUrl', publicUrl).href.replace(/\/$/, ''),

@@ -60,6 +60,8 @@ export interface HoldfastOptions {
    * ledger. Needs `secret`.
    */
   database?: string | object
+  /** The oldest memberships that the ledger shows, in milliseconds from their fetch, at most a year. Default 30 days; 0 shows none. */
+  ledgerMaxAgeMs?: Milliseconds
   /** At least 32 bytes each, the newest first. Seals and names what is kept outside the process. */
   secret?: string | readonly string[]
   /** Who is signed in. Default: the login's session cookie, else `Authorization: Bearer` with a token issued to `clientId`. */
@@ -154,6 +156,7 @@ export const HOLDFAST_OPTIONS = optionsOf('createHoldfast', {
   cache: { means: 'what is held, and how long', accepts: anObject(), within: CACHE },
   redis: REDIS_OPTION,
   database: DATABASE_OPTION,
+  ledgerMaxAgeMs: numberOption('ledgerMaxAgeMs', 'the oldest memberships that the ledger shows, from their fetch'),
   secret: SECRET_OPTION,
   session: {
     means: 'who is signed in',

@@ -63,6 +63,7 @@ export const NUMBERS = {
   },
   'cache.patienceMs': { unitName: 'milliseconds', min: 0, max: HOUR, fallback: 500 },
   'cache.loadTimeoutMs': { unitName: 'milliseconds', min: 1, max: HOUR, fallback: 30_000 },
+  ledgerMaxAgeMs: { unitName: 'milliseconds', min: 0, max: YEAR, fallback: 30 * 24 * HOUR },
   'redis.readTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 100 },
   'redis.writeTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 500 },
   'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },

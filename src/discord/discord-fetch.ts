@@ -35,6 +35,12 @@ export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
   readonly fleet?: Fleet | undefined
 }
 
+/** What a caller that asked for it is told of a call. */
+export interface Sending {
+  /** When the last attempt that was answered was sent; monotonic. */
+  sentAt?: Milliseconds
+}
+
 /** How often a call was sent so far; a caller that does not wait for its end wants to say so. */
 interface Progress {
   errand: Errand | undefined
@@ -101,8 +107,9 @@ export class DiscordClient {
   getUserGuildsAnew(
     accessToken: string,
     { onceMoreWithinMs, ...options }: DiscordFetchOptions & { readonly onceMoreWithinMs?: Milliseconds | undefined },
+    sending?: Sending,
   ): Promise<RESTAPIPartialCurrentUserGuild[]> {
-    const guilds = this.#fetch('/users/@me/guilds', accessToken, options, { joins: false, onceMoreWithinMs })
+    const guilds = this.#fetch('/users/@me/guilds', accessToken, options, { joins: false, onceMoreWithinMs, sending })
     return guilds as Promise<RESTAPIPartialCurrentUserGuild[]>
   }
 
@@ -120,7 +127,15 @@ export class DiscordClient {
     path: string,
     accessToken: string,
     options: DiscordFetchOptions,
-    { joins, onceMoreWithinMs }: { readonly joins: boolean; readonly onceMoreWithinMs?: Milliseconds | undefined },
+    {
+      joins,
+      onceMoreWithinMs,
+      sending,
+    }: {
+      readonly joins: boolean
+      readonly onceMoreWithinMs?: Milliseconds | undefined
+      readonly sending?: Sending | undefined
+    },
   ): Promise<unknown> {
     const made = toCall(path, accessToken, options, this.#callContext())
     const { signal, principal } = options
@@ -135,17 +150,27 @@ export class DiscordClient {
       instance: this.#events,
       attributes: { 'http.request.method': call.method, 'http.route': call.route.name },
     })
-    return traced('discord-fetch', context, () => this.#ask(call, policy, options, joins))
+    return traced('discord-fetch', context, () => this.#ask(call, policy, options, joins, sending))
   }
 
-  async #ask(call: Call, policy: RetryPolicy, options: DiscordFetchOptions, joins: boolean): Promise<unknown> {
+  async #ask(
+    call: Call,
+    policy: RetryPolicy,
+    options: DiscordFetchOptions,
+    joins: boolean,
+    sending: Sending | undefined,
+  ): Promise<unknown> {
     const { signal, deadlineMs } = options
     // Headers can change what is answered, and their values may be secrets that belong into no key.
     if (call.method !== 'GET' || !joins || call.headers) {
       const progress: Progress = { errand: undefined }
-      const answer = await this.#within({ deadlineMs, signal }, { call, progress }, (signal) =>
+      const running = this.#within({ deadlineMs, signal }, { call, progress }, (signal) =>
         this.#run(call, policy, progress, signal),
       )
+      const answer = await running.finally(() => {
+        const sentAt = progress.errand?.sentAt
+        if (sending && sentAt !== undefined) sending.sentAt = sentAt
+      })
       return readAnswer(answer, call, progress.errand!.attempts)
     }
     const key = `${call.tokenId} ${call.path}\n${call.principal}\n${call.priority} ${policy.maxRetries} ${policy.retryDelayMs} ${policy.maxWaitMs} ${policy.retryOn} ${policy.onceMoreWithinMs}`
@@ -329,6 +354,7 @@ export class DiscordClient {
         if (limited && !signal.aborted) return limited
         return this.#unanswered(errand, permit, error)
       }
+      errand.sentAt = answer.sentAt
       this.#observe(errand, answer.status, answer.sentAt)
       return this.#judge(errand, permit, answer, orRefusal)
     } finally {

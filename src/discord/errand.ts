@@ -25,6 +25,8 @@ export class Errand {
   readonly beganAt: Milliseconds
   /** How often the call was sent so far. */
   attempts = 0
+  /** When the last attempt that was answered was sent; monotonic. */
+  sentAt: Milliseconds | undefined
   /** How long it may still wait, all its waits together. */
   leftMs: Milliseconds
   readonly #clock: Clock

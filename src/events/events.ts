@@ -68,6 +68,21 @@ export type HoldfastHappening =
   | { readonly type: 'login.refresh'; readonly outcome: 'refreshed' | 'failed' | 'ended'; readonly code?: string }
   /** `requireAuth` turned a request away; `reason` is one of the list below. */
   | { readonly type: 'auth.refused'; readonly status: 401 | 403 | 429 | 503; readonly reason: string }
+  /** The ledger wrote the fetches of so many users. */
+  | { readonly type: 'ledger.written'; readonly users: number; readonly durationMs: Milliseconds }
+  /** The ledger could not write or read; said once when it begins, and once a minute while it goes on. `code` is the error's, `waiting` the users whose fetches wait to be written. */
+  | {
+      readonly type: 'ledger.failed'
+      readonly operation: 'write' | 'recall' | 'forget'
+      readonly code: string
+      readonly waiting: number
+    }
+  /** The ledger writes again. */
+  | { readonly type: 'ledger.recovered'; readonly afterMs: Milliseconds }
+  /** Users whose fetch the ledger does not keep: their id is none of Discord's (`id`), their list fits no row (`list`), or too much waits already (`full`). */
+  | { readonly type: 'ledger.skipped'; readonly reason: 'id' | 'list' | 'full'; readonly users: number }
+  /** A user's guilds came out of the ledger, because nothing was held and Discord could not be asked. */
+  | { readonly type: 'ledger.recalled'; readonly ageMs: Milliseconds }
   /** A breaker changed its state. */
   | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
 

@@ -4,12 +4,19 @@ import type { Milliseconds } from '../time/clock.ts'
 import type { MembershipOptions } from './membership-result.ts'
 import { type GuildMemberships, membershipsCodec, membershipsFromDiscord } from './memberships.ts'
 
+/** What the source tells of a call while it is under way. */
+export interface Sending {
+  /** When the last attempt was sent; monotonic. */
+  sentAt?: Milliseconds
+}
+
 /** Where guild lists come from. */
 export interface GuildSource {
   /** Asks anew: what is under way may have begun before an invalidation that this fetch comes after. */
   getUserGuildsAnew(
     accessToken: string,
-    options: { principal: string; signal: AbortSignal },
+    options: { principal: string; signal: AbortSignal; priority?: 'page' | 'background' },
+    sending?: Sending,
   ): Promise<RESTAPIPartialCurrentUserGuild[]>
   /** How long it is already known that a fetch for this user would be refused. */
   refusedForMs(path: string, principal: string): Milliseconds | undefined

@@ -16,6 +16,8 @@ export interface MembershipOptions {
   patienceMs?: Milliseconds
   /** Only memberships fetched in the last 5 s. */
   live?: boolean
+  /** False: nothing out of the ledger, however young. Default true, except with `live`. */
+  ledger?: boolean
   /** Ends this caller's wait with `signal.reason`; the load goes on for the others, and for the cache. */
   signal?: AbortSignal
 }
@@ -37,6 +39,7 @@ export const MEMBERSHIP_OPTIONS = optionsOf(
       preset: "the cache's",
     },
     live: { means: 'fetched in the last 5 s', accepts: yesOrNo, preset: 'false', refuseUndefined: true },
+    ledger: { means: 'false: nothing out of the ledger', accepts: yesOrNo, preset: 'true' },
     signal: { means: "ends this caller's wait", accepts: anAbortSignal },
   } satisfies OptionTable<keyof MembershipOptions>,
   'call',

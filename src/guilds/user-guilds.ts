@@ -22,6 +22,9 @@ export interface HeldGuilds {
   readonly retryAt?: Date
 }
 
+/** What is asked where a list is neither held nor to be fetched: resolves to an older one, or throws the error. */
+type Fallback = (user: GuildUser, asked: MembershipOptions, error: unknown) => Promise<MembershipResult>
+
 const NO_OPTIONS: MembershipOptions = Object.freeze({})
 
 /** A user's guilds, through the cache and whatever is behind it. */
@@ -32,15 +35,19 @@ export class UserGuilds {
   /** Tokens that Discord would not show the guilds to. */
   readonly #refused: RefusedTokens
 
+  readonly #fallback: Fallback | undefined
+
   constructor(options: {
     readonly cache: GuildCache
     readonly source: GuildSource
     readonly times: { readonly freshMs: Milliseconds; readonly staleMs: Milliseconds }
     readonly clock: Clock
+    readonly fallback?: Fallback | undefined
   }) {
     this.#cache = options.cache
     this.#source = options.source
     this.#times = options.times
+    this.#fallback = options.fallback
     this.#refused = new RefusedTokens(options.clock)
   }
 
@@ -66,7 +73,10 @@ export class UserGuilds {
     if (refusal) return Promise.reject(refusal)
     const request = new GuildRequest(this.#source, this.#times, user, asked)
     return this.#cache.get(user.userId, request).then(resultOf, (error) => {
-      if (!isAboutToken(error)) throw error
+      if (!isAboutToken(error)) {
+        if (this.#fallback) return this.#fallback(user, asked, error)
+        throw error
+      }
       // The load was started by another session of this user, and this one's token may be better. Each session asks at
       // most once, so this ends with the number of sessions.
       if (!request.asked) return this.of(user, asked)

@@ -19,12 +19,15 @@ import { traced } from '../events/trace.ts'
 import { type AskAsBot, liveMember } from '../guilds/live-member.ts'
 import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
 import { UserGuilds } from '../guilds/user-guilds.ts'
+import type { BotGuilds } from '../ledger/bot-guilds.ts'
+import type { MembershipLedger } from '../ledger/membership-ledger.ts'
 import { openRedis } from '../redis/redis.ts'
 import type { AuthRequest } from '../sessions/session.ts'
 import type { DiscordLogin } from '../sign-in/discord-login.ts'
 import { type Milliseconds, turnTime } from '../time/clock.ts'
 import { sharedDatabase } from './database.ts'
 import { knownUser } from './known-user.ts'
+import { databaseReady, forgettingCache, instanceLedger } from './ledger.ts'
 import { InstanceLogin } from './login.ts'
 import { withoutOverdueTokens } from './overdue-tokens.ts'
 import { keepParts } from './parts.ts'
@@ -57,9 +60,15 @@ export interface Holdfast {
   ): (request: R, ...rest: Rest) => Promise<Response>
   /** Sign-in with Discord. Its code is loaded at the first call. */
   readonly login: DiscordLogin
+  /** Which guilds users were in when Discord last told, in the database. */
+  readonly ledger: MembershipLedger
+  /** Which guilds the bot is in. */
+  readonly botGuilds: BotGuilds
   /**
-   * Resolves when Redis was reached or is known to be away, at most after `deadlineMs` (default 1 000); at once without
-   * Redis. Nothing needs it: a process that waits for it before it takes requests begins with the fleet's memory.
+   * Resolves when Redis and the database were reached or are known to be away, at most after `deadlineMs` (default
+   * 1 000); at once without them. Rejects where the database is not to be used: DATABASE_FOREIGN, DATABASE_NEWER,
+   * DATABASE_FAILED, or ConfigError for a missing package. Nothing needs it: a process that waits for it before it takes
+   * requests begins with the fleet's memory.
    */
   ready(options?: { deadlineMs?: Milliseconds }): Promise<void>
   /** Calls `listener` with every event from now on; the returned function ends that. */
@@ -118,15 +127,29 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     config,
     discord,
     events,
-    forget: (userId) => cache.invalidateUser(userId),
+    forget: (userId) => forgetUser(userId),
     store: () => openSignInStore({ ...config, redis, openDatabase: database?.open }),
   })
 
+  const { ledger, botGuilds, source, fallback, isOn } = instanceLedger({
+    config,
+    events,
+    discord,
+    cache,
+    source: withoutOverdueTokens(discord, login),
+    openDatabase: database?.open,
+  })
+  /** What is said of a user everywhere else is not to come back out of the ledger. */
+  const forgetUser = async (userId: string) => {
+    await Promise.all([cache.invalidateUser(userId), isOn && ledger.forgetOrSay(userId)])
+  }
+
   const guilds = new UserGuilds({
     cache: { get: (userId, request) => cache.get(new OwnKey('guilds', userId), request) },
-    source: withoutOverdueTokens(discord, login),
+    source,
     times: config,
     clock,
+    fallback,
   })
   const traceContext = () => ({ instance: events, attributes: {} })
 
@@ -192,6 +215,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
       await cache.drain(deadlineMs)
       cache.close()
       await discord.close()
+      if (isOn) await ledger.close()
       redis?.connection.close()
       await database?.close()
     })()
@@ -204,9 +228,11 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     getUserGuilds: discord.getUserGuilds.bind(discord),
     cacheUserScopedGraceful: async (userId, key, freshMs, staleMs, fetchFn) =>
       (await cache.get({ user: userId, key }, { load: fetchFn, freshMs, staleMs })).value,
-    cache,
+    cache: isOn ? forgettingCache(cache, forgetUser) : cache,
     memberships: (user, asked) => traced('memberships', traceContext, () => guilds.checkedOf(user, asked)),
     login,
+    ledger,
+    botGuilds,
     requireAuth: ((request: AuthRequest, options?: RequireAuthOptions) => requireAuth(request, options)) as RequireAuth,
     withAuth:
       (handler, options) =>
@@ -220,7 +246,9 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
         }
         return handler(request, auth as never, ...rest)
       },
-    ready: async ({ deadlineMs = READY_DEADLINE_MS } = {}) => redis?.connection.ready(deadlineMs),
+    ready: async ({ deadlineMs = READY_DEADLINE_MS } = {}) => {
+      await Promise.all([redis?.connection.ready(deadlineMs), isOn && databaseReady(ledger, deadlineMs)])
+    },
     on: (listener) => events.on(listener),
     stats: () => ({
       cache: cache.stats(),

@@ -10,10 +10,10 @@ export function withoutOverdueTokens(
   login: { overdue(accessToken: string): HoldfastError | undefined },
 ): GuildSource {
   return {
-    getUserGuildsAnew: async (accessToken, options) => {
+    getUserGuildsAnew: async (accessToken, options, sending) => {
       const overdue = login.overdue(accessToken)
       if (overdue) throw overdue
-      return source.getUserGuildsAnew(accessToken, options)
+      return source.getUserGuildsAnew(accessToken, options, sending)
     },
     refusedForMs: (path, principal) => source.refusedForMs(path, principal),
   }
