@@ -9,6 +9,8 @@ export interface Discord {
   readonly clientId: string
   readonly botToken: string
   readonly users: ReadonlyArray<{ id: string; accessToken: string }>
+  /** Ids of text channels, those of all guilds. */
+  readonly channels: readonly string[]
   /** What the server saw since the last question. */
   tally(): Promise<{ calls: number; rateLimited: number; byStatus: Record<string, number> }>
   /** Switches trouble on, for good. */
@@ -41,7 +43,10 @@ export async function startDiscord(options: SimulatorOptions): Promise<Discord> 
 if (process.send && process.argv[1] === fileURLToPath(import.meta.url)) {
   const simulator = await startSimulator(JSON.parse(process.argv[2]!))
   const { url, clientId, botToken, users } = simulator
-  process.send({ url, clientId, botToken, users: users.map(({ id, accessToken }) => ({ id, accessToken })) })
+  const channels = simulator.guilds.flatMap((guild) =>
+    guild.channels.filter(({ type }) => type === 0).map(({ id }) => id),
+  )
+  process.send({ url, clientId, botToken, channels, users: users.map(({ id, accessToken }) => ({ id, accessToken })) })
   let seen = 0
   process.on('message', (message: { ask: string; parameters?: [never, never] }) => {
     if (message.ask === 'fault') {

@@ -5,7 +5,7 @@ import { type Discord, startDiscord } from './discord.ts'
 import { type Figure, judge, table } from './figures.ts'
 
 /** A channel's messages: one fixed bucket of 5 a second. */
-const channelPath = (channel: number) => `/channels/${10n ** 17n + BigInt(channel)}/messages` as const
+const channelPath = (discord: Discord, nth: number) => `/channels/${discord.channels[nth]!}/messages` as const
 const message: { body: { content: string }; files?: RawFile[] } = { body: { content: 'hello' } }
 
 interface Scenario {
@@ -30,7 +30,7 @@ const CLIENTS = {
     const holdfast = createHoldfast({ discord: { baseUrl: discord.url, maxWaitMs: 600_000 } })
     await Promise.all(
       Array.from({ length: scenario.calls }, (_, index) =>
-        holdfast.discordFetch(channelPath(index % scenario.buckets), discord.botToken, {
+        holdfast.discordFetch(channelPath(discord, index % scenario.buckets), discord.botToken, {
           ...message,
           method: 'POST',
           tokenType: 'Bot',
@@ -43,7 +43,9 @@ const CLIENTS = {
   async '@discordjs/rest'(discord: Discord, scenario: Scenario) {
     const rest = new REST({ api: discord.url.replace(/\/v\d+$/, ''), version: '10' }).setToken(discord.botToken)
     await Promise.all(
-      Array.from({ length: scenario.calls }, (_, index) => rest.post(channelPath(index % scenario.buckets), message)),
+      Array.from({ length: scenario.calls }, (_, index) =>
+        rest.post(channelPath(discord, index % scenario.buckets), message),
+      ),
     )
     rest.clearHashSweeper()
     rest.clearHandlerSweeper()

@@ -1,14 +1,30 @@
 import type { Auth } from '../auth/auth.ts'
-import { AuthError } from '../auth/auth-error.ts'
-import type { RequireAuthOptions } from '../auth/require-auth-options.ts'
+import { optionsOf } from '../config/options.ts'
 import type { GuardDecision, PassDecision } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'
 import { defaultHoldfast } from '../instance/default-instance.ts'
 import { createGuard } from '../instance/guard.ts'
 import type { GuardOptions } from '../instance/guard-options.ts'
-import type { Holdfast } from '../instance/holdfast.ts'
 import type { AuthRequest } from '../sessions/session.ts'
+import { AUTH_DOOR_TABLE, authenticate, type DoorAuthOptions } from './authenticate.ts'
+import { headersOf, writeAnswer } from './node-exchange.ts'
+
+export type { DoorAuthOptions as RequireAuthMiddlewareOptions } from './authenticate.ts'
+export type { LoginDoorOptions } from './login-options.ts'
+export { login } from './node-login.ts'
+
+declare global {
+  namespace Express {
+    /** What Express's request has behind this package's middleware. */
+    interface Request {
+      /** Behind `requireAuth()`: who asks, and what they may see. With `guilds: false` only `user` is there. */
+      auth: Auth
+      /** Behind `guard()`: the decision that let the request pass. */
+      guard: PassDecision
+    }
+  }
+}
 
 /** What is used of a request of Express, Connect or node:http. */
 export interface NodeRequest {
@@ -129,38 +145,24 @@ class RequestOfNode implements GuardRequest {
   }
 }
 
-type GuildOfRoute =
-  | string
-  // biome-ignore lint/suspicious/noExplicitAny: the request has the framework's type
-  | ((asked: AuthRequest, request: any) => string | null | undefined | Promise<string | null | undefined>)
-
-export interface RequireAuthMiddlewareOptions extends Omit<RequireAuthOptions, 'guild'> {
-  /** Default: the default instance. */
-  holdfast?: Holdfast
-  /** A guild the user must be in: its id, or how to find it, for example `(_, request) => request.params.guildId`. */
-  guild?: GuildOfRoute
-}
+export const EXPRESS_AUTH_OPTIONS = optionsOf('express.requireAuth', AUTH_DOOR_TABLE)
 
 /**
  * `requireAuth` as middleware: `request.auth` is there for whatever comes after. Refusals are answered; other errors go
- * to `next`.
+ * to `next`. `guild` gets Express's request: `(_, request) => request.params.guildId`. Throws ConfigError for options
+ * that cannot be used.
  */
-export function requireAuth(options: RequireAuthMiddlewareOptions = {}): Middleware {
-  const { holdfast, guild, ...rest } = options
+// biome-ignore lint/suspicious/noExplicitAny: the request that `guild` gets has the type of the route
+export function requireAuth(options: DoorAuthOptions<any> = {}): Middleware {
+  EXPRESS_AUTH_OPTIONS.check(options)
   return (request, response, next) => {
-    const asked = authRequest(request)
-    const wanted: RequireAuthOptions = { ...rest }
-    if (typeof guild === 'function') wanted.guild = () => guild(asked, request)
-    else if ('guild' in options) Object.assign(wanted, { guild })
-    authenticate(holdfast ?? defaultHoldfast(), asked, wanted)
+    authenticate(options, authRequest(request), request)
       .then(async (outcome) => {
         if (!(outcome instanceof Response)) {
           request.auth = outcome
           return true
         }
-        response.statusCode = outcome.status
-        for (const [name, value] of outcome.headers) response.setHeader(name, value)
-        response.end(await outcome.text())
+        await writeAnswer(outcome, response)
         return false
       })
       // In a turn of its own: what the next handler throws is not an error of this one.
@@ -168,26 +170,8 @@ export function requireAuth(options: RequireAuthMiddlewareOptions = {}): Middlew
   }
 }
 
-async function authenticate(
-  holdfast: Holdfast,
-  asked: AuthRequest,
-  options: RequireAuthOptions,
-): Promise<Auth | Response> {
-  try {
-    return await holdfast.requireAuth(asked, options)
-  } catch (error) {
-    if (error instanceof AuthError) return error.toResponse(asked)
-    throw error
-  }
-}
-
 function authRequest(request: NodeRequest): AuthRequest {
-  const headers = new Headers()
-  for (const [name, value] of Object.entries(request.headers)) {
-    // HTTP/2's own, such as `:path`.
-    if (value === undefined || name.startsWith(':')) continue
-    for (const line of typeof value === 'string' ? [value] : value) headers.append(name, line)
-  }
+  const headers = headersOf(request.headers)
   const target = request.originalUrl ?? request.url ?? '/'
   const url = URL.canParse(target) ? target : `http://${headers.get('host') ?? 'localhost'}${target}`
   return { headers, method: request.method ?? 'GET', url }

@@ -13,6 +13,7 @@ import {
   withGuard as withGuardAlone,
 } from './web.ts'
 
+export { actionAuth, type LoginHandlers, login, oneHoldfast, type PageAuthOptions, pageAuth } from './next-auth.ts'
 export { guardOf, type WebGuardOptions } from './web.ts'
 
 /** `Holdfast.withAuth` of the default instance, for route handlers. It is looked up at each request. */

@@ -1,9 +1,9 @@
 import type { Milliseconds } from '../time/clock.ts'
-import type { Application } from './application.ts'
 import type { Incoming } from './exchange.ts'
 import { formOf } from './form.ts'
 import type { Credentials, Grant } from './oauth/credentials.ts'
 import type { Match, Route } from './routes.ts'
+import type { Application } from './world/application.ts'
 
 /** Whoever makes a call, by its Authorization header, or by what its form speaks of. */
 export type Caller =

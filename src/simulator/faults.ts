@@ -1,7 +1,7 @@
 import type { Milliseconds } from '../time/clock.ts'
 import { checkFault, type FaultKind, type FaultOptions } from './fault-options.ts'
-import type { Random } from './random.ts'
 import { routeFilter } from './routes.ts'
+import type { Random } from './world/random.ts'
 
 /** A fault that meets one call. */
 export interface ActiveFault {

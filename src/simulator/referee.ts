@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { gzipSync } from 'node:zlib'
 import type { Milliseconds } from '../time/clock.ts'
 import { isAgentAllowed, isDocumentedAgent } from './agents.ts'
 import {
@@ -12,10 +13,10 @@ import {
   tooLarge,
   unauthorized,
 } from './answer.ts'
-import type { Application } from './application.ts'
 import { blocked, wrongAgent } from './blocks.ts'
 import { type Bucket, bucketHash, createBuckets } from './buckets.ts'
 import { accepts, type Caller, identify } from './callers.ts'
+import { corsLines } from './cross-origin.ts'
 import type { Incoming, Ruling } from './exchange.ts'
 import { answerInPlace } from './fault-answers.ts'
 import type { FaultKind } from './fault-options.ts'
@@ -27,9 +28,11 @@ import { createLimiter } from './limits.ts'
 import { maskedHeaders, maskedPath, maskedQuery, shownBody } from './masks.ts'
 import type { Credentials } from './oauth/credentials.ts'
 import type { OAuth } from './oauth/oauth.ts'
-import type { Resources } from './resources.ts'
+import type { Resources } from './resources/resources.ts'
+import { invalidVersion } from './resources/users.ts'
 import { type Match, matchRoute, type Route, withoutBase } from './routes.ts'
 import type { Settings } from './settings.ts'
+import type { Application } from './world/application.ts'
 
 /** Everything that has a say in an answer. */
 export interface Panel {
@@ -76,7 +79,7 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     wallMs: Milliseconds,
     bucketLines: string[],
   ): Answer {
-    const { headers, body, address, query } = incoming
+    const { headers, body, address, query, path } = incoming
     const route = match?.route
     const params = query === '' ? null : new URLSearchParams(query)
     if (route?.caller === 'browser') {
@@ -87,10 +90,13 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     }
     if (route?.caller !== 'client' && !isWelcome(headers)) return wrongAgent
     if (body === null) return tooLarge
-    if (caller.kind !== 'stranger') {
+    // Interactions are exempt from the global limit (Topics, "Rate Limits").
+    const isExempt = path.startsWith('/interactions/') || match?.params.webhook === application.id
+    if (caller.kind !== 'stranger' && !isExempt) {
       const waitMs = globalLimit(caller, address, nowMs)
       if (waitMs > 0) return rateLimited('global', waitMs, [], route?.caller !== 'client')
     }
+    if (!isKnownVersion(path)) return invalidVersion
     if (!match) return notFound
     if (!route) return methodNotAllowed
     if (route.caller === 'client') {
@@ -111,7 +117,8 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     if (body.length > 0 && !/^(application\/json|multipart\/form-data)\s*(;|$)/i.test(contentType ?? ''))
       return invalidContentType
     const handle = resources[route.name as keyof Resources]
-    return handle({ params: match.params, query: params, contentType, body, grant: caller.grant })
+    const reason = reasonOf(headers['x-audit-log-reason'])
+    return handle({ params: match.params, query: params, contentType, body, grant: caller.grant, reason })
   }
 
   let dateSecond = Number.NaN
@@ -171,8 +178,9 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
       body?.length ?? 0,
     )
 
+    if (settings.compression) answer = compressed(answer, asked['accept-encoding'])
     const limits = limitLines([...answer.headers, ...bucketLines], trouble)
-    const headers = ['date', httpDate(wallMs), 'server', 'cloudflare', ...limits]
+    const headers = ['date', httpDate(wallMs), 'server', 'cloudflare', ...limits, ...corsLines(asked)]
     if (answer.origin === 'discord') headers.push('via', '1.1 google')
     if (answer.type !== null) headers.push('content-type', answer.type)
     // RFC 9110, section 8.6: a 204 has no Content-Length.
@@ -202,6 +210,22 @@ function besideOf(trouble: Trouble): FaultKind | null {
   return trouble.bucketChange > 0 ? 'bucket-change' : null
 }
 
+/** `/api/v1` and the like; without a version it is the default one. */
+function isKnownVersion(path: string): boolean {
+  const version = /^\/api\/v(\d+)\//.exec(path)?.[1]
+  return version === undefined || (Number(version) >= 6 && Number(version) <= 10)
+}
+
+/** X-Audit-Log-Reason is percent-encoded, 512 characters at most. */
+function reasonOf(header: string | string[] | undefined): string | null {
+  if (typeof header !== 'string') return null
+  try {
+    return decodeURIComponent(header).slice(0, 512)
+  } catch {
+    return header.slice(0, 512)
+  }
+}
+
 const NO_BODY = Buffer.alloc(0)
 
 function roleOf(caller: Caller): 'user' | 'bot' {
@@ -210,7 +234,8 @@ function roleOf(caller: Caller): 'user' | 'bot' {
 
 /** Per bucket, principal (the user, whatever their token) and top-level resource. */
 function bucketKey(route: Route, bucket: Bucket, caller: Caller, match: Match): string {
-  return `${bucket.hash} ${caller.userId} ${route.major === null ? '' : match.params[route.major]}`
+  const { token = '' } = match.params
+  return `${bucket.hash} ${caller.userId} ${route.major === null ? '' : match.params[route.major]} ${token}`
 }
 
 function malformed(answer: Answer): Answer {
@@ -224,4 +249,10 @@ function shortPage(answer: Answer): Answer {
   if (answer.type === null) return answer
   const value: unknown = JSON.parse(answer.body.toString())
   return Array.isArray(value) && value.length > 1 ? { ...answer, body: JSON.stringify(value.slice(0, -1)) } : answer
+}
+
+function compressed(answer: Answer, accepted: string | string[] | undefined): Answer {
+  if (Buffer.byteLength(answer.body) < 1024 || !/\bgzip\b/.test(String(accepted))) return answer
+  const headers = [...answer.headers, 'content-encoding', 'gzip', 'vary', 'Accept-Encoding']
+  return { ...answer, body: gzipSync(answer.body, { level: 1 }), headers }
 }

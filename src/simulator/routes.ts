@@ -1,8 +1,4 @@
-/**
- * Whose credentials a route wants: a bearer token, the bot token, either, an OAuth2
- * client's, a browser's, or (`open`) nobody's in particular.
- */
-export type Wanted = 'bearer' | 'bot' | 'any' | 'client' | 'browser' | 'open'
+import { type BucketName, ROUTES, type RouteName, type Wanted } from './route-table.ts'
 
 /** One route that the simulator knows. */
 export interface Route {
@@ -20,9 +16,6 @@ export interface Route {
   readonly major: string | null
 }
 
-export type RouteName = keyof typeof ROUTES
-export type BucketName = 'user guilds' | 'own member' | 'guild' | 'guild member' | 'member role' | 'channel messages'
-
 /** A path that was understood: the route, or only its template where the method is not supported. */
 export interface Match {
   readonly template: string
@@ -30,37 +23,17 @@ export interface Match {
   readonly params: Readonly<Record<string, string>>
 }
 
-const ROUTES = {
-  'GET /users/@me': { caller: 'any', scope: 'identify', bucket: null, major: null },
-  'GET /users/@me/guilds': { caller: 'any', scope: 'guilds', bucket: 'user guilds', major: null },
-  'GET /users/@me/guilds/:guild/member': {
-    caller: 'bearer',
-    scope: 'guilds.members.read',
-    bucket: 'own member',
-    major: null,
-  },
-  'GET /oauth2/@me': { caller: 'bearer', scope: null, bucket: null, major: null },
-  'GET /oauth2/authorize': { caller: 'browser', scope: null, bucket: null, major: null },
-  'POST /oauth2/authorize': { caller: 'browser', scope: null, bucket: null, major: null },
-  'POST /oauth2/token': { caller: 'client', scope: null, bucket: null, major: null },
-  'POST /oauth2/token/revoke': { caller: 'client', scope: null, bucket: null, major: null },
-  'GET /applications/@me': { caller: 'bot', scope: null, bucket: null, major: null },
-  'GET /guilds/:guild': { caller: 'bot', scope: null, bucket: 'guild', major: 'guild' },
-  'GET /guilds/:guild/members/:user': { caller: 'bot', scope: null, bucket: 'guild member', major: 'guild' },
-  'PUT /guilds/:guild/members/:user/roles/:role': {
-    caller: 'bot',
-    scope: null,
-    bucket: 'member role',
-    major: 'guild',
-  },
-  'GET /channels/:channel/messages': { caller: 'bot', scope: null, bucket: 'channel messages', major: 'channel' },
-  'POST /channels/:channel/messages': { caller: 'bot', scope: null, bucket: 'channel messages', major: 'channel' },
-} as const satisfies Record<string, Pick<Route, 'caller' | 'scope' | 'bucket' | 'major'>>
-
 const routes: readonly Route[] = Object.entries(ROUTES).map(([name, facts]) => {
   const [method, template] = name.split(' ') as [string, string]
   return { name: name as RouteName, method, template, segments: template.slice(1).split('/'), ...facts }
 })
+
+const byLength = new Map<number, Route[]>()
+for (const route of routes) {
+  const same = byLength.get(route.segments.length)
+  if (same) same.push(route)
+  else byLength.set(route.segments.length, [route])
+}
 
 const NO_PARAMS = {}
 const withoutParams = new Map(
@@ -75,7 +48,7 @@ export function matchRoute(method: string, path: string): Match | undefined {
   if (exact) return exact
   const segments = path.slice(1).split('/').map(decoded)
   let otherMethod: Match | undefined
-  for (const route of routes) {
+  for (const route of byLength.get(segments.length) ?? []) {
     const params = paramsOf(route.segments, segments)
     if (!params) continue
     if (route.method === method) return { template: route.template, route, params }
@@ -91,11 +64,17 @@ function paramsOf(template: readonly string[], segments: readonly string[]): Rec
     const name = template[i]!
     const segment = segments[i]!
     if (name.startsWith(':')) {
-      if (!/^\d+$/.test(segment)) return undefined
+      if (!fits(name, segment)) return undefined
       params[name.slice(1)] = segment
     } else if (name !== segment) return undefined
   }
   return params
+}
+
+/** Ids are digits; a token, an emoji and a message's `@original` are not. */
+function fits(name: string, segment: string): boolean {
+  if (name === ':token' || name === ':emoji') return segment !== ''
+  return /^\d+$/.test(segment) || (name === ':message' && segment === '@original')
 }
 
 function decoded(segment: string): string {

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 import type { Incoming, Ruling } from './exchange.ts'
-import type { Random } from './random.ts'
+import type { Random } from './world/random.ts'
 
 /** A listening server. */
 export interface Server {
@@ -12,15 +12,19 @@ export interface Server {
 }
 
 const MAX_BODY_BYTES = 1024 * 1024
+/** Files come in multipart bodies: Discord takes 10 MiB each, and 25 MiB in all. */
+const MAX_MULTIPART_BYTES = 26 * 1024 * 1024
 const EMPTY = Buffer.alloc(0)
 
 /** Carries requests to the referee and its rulings back; the latency and the damage on the wire happen here. */
 export async function startServer(
   port: number,
+  host: string,
   clock: Clock,
   latencyMs: readonly [Milliseconds, Milliseconds],
   random: Random,
   judge: (incoming: Incoming) => Ruling,
+  front: (incoming: Incoming) => Ruling | undefined,
 ): Promise<Server> {
   const pending = new Set<() => void>()
   let closing: Promise<void> | undefined
@@ -70,9 +74,12 @@ export async function startServer(
 
   const handle = (request: IncomingMessage, response: ServerResponse, body: Buffer | null) => {
     if (closing) return
+    const incoming = incomingOf(request, body)
+    const own = front(incoming)
+    if (own) return deliver(own, response)
     const halfMs = (least === most ? least : least + (most - least) * random.next()) / 2
     const arrive = () => {
-      const ruling = judge(incomingOf(request, body))
+      const ruling = judge(incoming)
       const leaveMs = halfMs + ruling.delayMs
       if (leaveMs <= 0) leave(ruling, response)
       else whileOpen(response, leaveMs, () => leave(ruling, response))
@@ -97,7 +104,7 @@ export async function startServer(
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, '127.0.0.1', () => {
+    server.listen(port, host, () => {
       server.off('error', reject)
       resolve()
     })
@@ -120,14 +127,16 @@ export async function startServer(
 function readBody(request: IncomingMessage, done: (body: Buffer | null) => void): void {
   const chunks: Buffer[] = []
   let size = 0
+  const isMultipart = /^multipart\//i.test(request.headers['content-type'] ?? '')
+  const most = isMultipart ? MAX_MULTIPART_BYTES : MAX_BODY_BYTES
   request.on('data', (chunk: Buffer) => {
-    if (size > MAX_BODY_BYTES) return
+    if (size > most) return
     size += chunk.length
-    if (size <= MAX_BODY_BYTES) chunks.push(chunk)
+    if (size <= most) chunks.push(chunk)
     else done(null)
   })
   request.on('end', () => {
-    if (size <= MAX_BODY_BYTES) done(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+    if (size <= most) done(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
   })
 }
 

@@ -3,15 +3,21 @@ import type { InvalidLimit } from './invalid-requests.ts'
 import type { Limit } from './limits.ts'
 import { isRedirectUri } from './oauth/redirect-uris.ts'
 import { isScope, OPEN_SCOPES } from './oauth/scopes.ts'
+import { checkWorld, type SavedWorld } from './world/saved.ts'
+import { checkUsers, type UserData } from './world/user-data.ts'
 
 /** How the simulated Discord is set up. A bad value makes `startSimulator` reject with an error that names the option. */
 export interface SimulatorOptions {
-  /** TCP port on 127.0.0.1. Default 0: a free one. */
+  /** TCP port. Default 0: a free one. */
   port?: number
+  /** The address to listen at. Default 127.0.0.1; `0.0.0.0` lets other machines in, with no password. */
+  host?: string
   /** The same seed gives the same users, guilds, tokens, keys and chances. Default 1. */
   seed?: number
-  /** How many users there are. Default 10, at least 1. */
-  users?: number
+  /** How many users there are, or who they are; what is not said of one is drawn. Default 10, at least 1. */
+  users?: number | readonly UserData[]
+  /** What `save()` gave: then `users`, `guildsPerUser` and `seed` are what they were there. */
+  world?: unknown
   /** How many guilds each user is in. Default 20, at most 200, which is Discord's own limit. */
   guildsPerUser?: number
   /**
@@ -51,18 +57,24 @@ export interface SimulatorOptions {
    * agents known to be blocked get the 403 with code 40333, and none at the OAuth2 endpoints.
    */
   requireUserAgent?: boolean
+  /** Whether answers of a kilobyte and more are compressed for who accepts gzip, as Discord's are. Default false: it costs time. */
+  compression?: boolean
   /** Where the simulator gets its time from. Default: the machine's. With a virtual clock every limit follows it. */
   clock?: Clock
 }
 
 /** Checked options with their defaults filled in. */
-export interface Settings extends Required<Omit<SimulatorOptions, 'latencyMs' | 'invalidLimit'>> {
+export interface Settings extends Required<Omit<SimulatorOptions, 'latencyMs' | 'invalidLimit' | 'world'>> {
+  readonly world: SavedWorld | undefined
   readonly latencyMs: readonly [Milliseconds, Milliseconds]
   readonly invalidLimit: Required<InvalidLimit>
 }
 
 const NAMES: Readonly<Record<keyof SimulatorOptions, true>> = {
   port: true,
+  host: true,
+  world: true,
+  compression: true,
   seed: true,
   users: true,
   guildsPerUser: true,
@@ -82,6 +94,7 @@ const NAMES: Readonly<Record<keyof SimulatorOptions, true>> = {
 
 /** Fills in the defaults. Throws a TypeError or RangeError that names the option and says what it accepts. */
 export function checkedSettings(options: SimulatorOptions): Settings {
+  if (options === null || typeof options !== 'object') throw new TypeError('the options must be an object')
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(NAMES, name)) {
       throw new TypeError(`unknown simulator option ${name}; there are ${Object.keys(NAMES).join(', ')}`)
@@ -102,6 +115,20 @@ export function checkedSettings(options: SimulatorOptions): Settings {
   if (typeof requireUserAgent !== 'boolean')
     throw new TypeError(`requireUserAgent must be true or false, not ${show(requireUserAgent)}`)
 
+  const { users = 10, world, host = '127.0.0.1', compression = false } = options
+  if (typeof compression !== 'boolean')
+    throw new TypeError(`compression must be true or false, not ${show(compression)}`)
+  if (typeof host !== 'string' || host === '') throw new TypeError(`host must be an address, not ${show(host)}`)
+  if (Array.isArray(users)) {
+    checkUsers(users)
+    if (users.length === 0) throw new RangeError('users must be a list of at least one')
+  } else whole('users', users as number, 1, 1_000_000)
+  if (world !== undefined) {
+    checkWorld(world)
+    for (const name of ['users', 'guildsPerUser', 'seed'] as const)
+      if (options[name] !== undefined)
+        throw new TypeError(`${name} is what it was in the saved world: leave one of them out`)
+  }
   const { redirectUris = [], scopes = OPEN_SCOPES } = options
   texts('redirectUris', redirectUris, isRedirectUri, 'absolute URLs without a fragment')
   texts('scopes', scopes, isScope, 'scopes of Discord')
@@ -110,8 +137,11 @@ export function checkedSettings(options: SimulatorOptions): Settings {
     redirectUris: [...redirectUris],
     scopes: [...scopes],
     port: whole('port', options.port ?? 0, 0, 65_535),
-    seed: whole('seed', options.seed ?? 1, Number.MIN_SAFE_INTEGER),
-    users: whole('users', options.users ?? 10, 1, 1_000_000),
+    host,
+    compression,
+    world,
+    seed: world?.seed ?? whole('seed', options.seed ?? 1, Number.MIN_SAFE_INTEGER),
+    users: world?.users ?? users,
     guildsPerUser: whole('guildsPerUser', options.guildsPerUser ?? 20, 0, 200),
     latencyMs: [range[0]!, range[1]!],
     userGuildsLimit: { ...userGuildsLimit },

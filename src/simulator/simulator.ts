@@ -1,26 +1,44 @@
-import { createApplication } from './application.ts'
 import type { FaultKind, FaultOptions } from './fault-options.ts'
 import { createFaults } from './faults.ts'
+import { createFront } from './front.ts'
+import { createInteractions } from './interactions.ts'
 import { createInvalidRequests } from './invalid-requests.ts'
 import { type Call, createLedgerOfCalls } from './ledger-of-calls.ts'
 import { createCredentials } from './oauth/credentials.ts'
 import { createOAuth } from './oauth/oauth.ts'
-import { createPeople, type SimulatedUser, toPublicUser } from './people.ts'
-import { createRandom } from './random.ts'
 import { createReferee } from './referee.ts'
-import { createResources } from './resources.ts'
+import { createResources } from './resources/resources.ts'
+import { createWebhook } from './resources/webhooks.ts'
 import { startServer } from './server.ts'
 import { checkedSettings, type SimulatorOptions } from './settings.ts'
-import { isSnowflake } from './snowflake.ts'
 import { postWebhook, type WebhookBody } from './webhook.ts'
+import { createApplication } from './world/application.ts'
+import { createWorld } from './world/create-world.ts'
+import { toGuild } from './world/guild.ts'
+import { createPeople, type SimulatedUser } from './world/people.ts'
+import { createRandom } from './world/random.ts'
+import { fillWorld, type SavedWorld, saveWorld } from './world/saved.ts'
+import { isSnowflake } from './world/snowflake.ts'
+import { toPublicUser } from './world/user-objects.ts'
 
 export type { BlockShape, FaultKind, FaultOptions } from './fault-options.ts'
 export type { InvalidLimit } from './invalid-requests.ts'
 export type { Call } from './ledger-of-calls.ts'
 export type { Limit } from './limits.ts'
-export type { Membership, SimulatedUser } from './people.ts'
 export type { SimulatorOptions } from './settings.ts'
 export { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
+export type { Membership, SimulatedUser } from './world/people.ts'
+export type { SavedWorld } from './world/saved.ts'
+export type { MembershipData, UserData } from './world/user-data.ts'
+
+/** A guild, as far as tests need to know its ids. Types of channels are Discord's numbers: 0 text, 2 voice. */
+export interface SimulatedGuild {
+  readonly id: string
+  readonly name: string
+  readonly ownerId: string
+  readonly channels: ReadonlyArray<{ readonly id: string; readonly name: string; readonly type: number }>
+  readonly roles: ReadonlyArray<{ readonly id: string; readonly name: string; readonly permissions: string }>
+}
 
 /** A running Discord of your own. */
 export interface Simulator {
@@ -28,6 +46,8 @@ export interface Simulator {
   readonly url: string
   /** All users, the same for the same seed. Their guild lists show joins and leaves. */
   readonly users: readonly SimulatedUser[]
+  /** Every guild with its channels and roles, as they are now. */
+  readonly guilds: readonly SimulatedGuild[]
   /** For `Authorization: Bot …`. The bot is in every guild until `leaveGuild(botId, guildId)`. */
   readonly botToken: string
   /** The bot's user id; the same as `clientId`, as for Discord's own applications. */
@@ -74,6 +94,8 @@ export interface Simulator {
     userId: string,
     options?: { scopes?: readonly string[]; lifetimeMs?: number; applicationId?: string },
   ): string
+  /** The world as JSON, for the option `world` of another simulator. */
+  save(): SavedWorld
   /**
    * Whoever comes next to `/oauth2/authorize` is this user (id or username), or presses Cancel, at once and without a
    * click, also where a page would have been shown. Said again before that, the last word counts. Throws a TypeError
@@ -121,7 +143,19 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     )
   for (const { id, accessToken } of people.users) issue(id, firstScopes, tokenLifetimeMs, application.id, accessToken)
 
-  const oauth = createOAuth(application, people, credentials, settings, () => ({}))
+  let origin = ''
+  const world = createWorld(seed, clock, application, people, { origin: () => origin, dispatch: () => {} })
+  const interactions = createInteractions(world)
+  const oauth = createOAuth(application, people, credentials, settings, ({ scopes, guildId, userId }) => {
+    const guild = people.guilds.get(guildId ?? people.user(userId)?.guilds[0]?.id ?? '')
+    const channel = guild && world.channels.of(guild.id)[0]
+    return {
+      ...(scopes.has('bot') && guild ? { guild: toGuild(guild, false) } : {}),
+      ...(scopes.has('webhook.incoming') && guild && channel
+        ? { webhook: createWebhook(world, channel.id, guild.id, application.name) }
+        : {}),
+    }
+  })
   const judge = createReferee({
     settings,
     application,
@@ -130,9 +164,25 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     ledger,
     invalidRequests: createInvalidRequests(settings.invalidLimit),
     oauth,
-    resources: createResources(people, application),
+    resources: createResources(
+      world,
+      interactions,
+      (token) => credentials.access(token, clock.now()),
+      () => origin.replace('http', 'ws'),
+    ),
   })
-  const server = await startServer(settings.port, clock, settings.latencyMs, createRandom(seed, 'latency'), judge)
+  const server = await startServer(
+    settings.port,
+    settings.host,
+    clock,
+    settings.latencyMs,
+    createRandom(seed, 'latency'),
+    judge,
+    createFront(world.messages, () => undefined),
+  )
+
+  origin = originOf(settings.host, server.port)
+  if (settings.world) fillWorld(world, settings.world)
 
   const userOf = (userId: string): SimulatedUser => {
     const user = people.user(userId)
@@ -140,7 +190,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     return user
   }
   const checkMember = (userId: string) => {
-    if (userId !== people.botId) userOf(userId)
+    if (userId !== people.bot.id) userOf(userId)
   }
   const checkWebhookUrl = (url: string) => {
     if (!URL.canParse(url) || !/^https?:/i.test(url))
@@ -150,8 +200,18 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     closed.signal.aborted ? 0 : postWebhook(url, body, application, clock, closed.signal, forged)
 
   const simulator: Simulator = {
-    url: `http://127.0.0.1:${server.port}/api/v10`,
+    url: `${origin}/api/v10`,
     users: people.users,
+    get guilds() {
+      return [...people.guilds.values()].map(({ id, name, ownerId, roles }) => ({
+        id,
+        name,
+        ownerId,
+        channels: world.channels.of(id).map((channel) => ({ id: channel.id, name: channel.name, type: channel.type })),
+        roles: roles.map((role) => ({ id: role.id, name: role.name, permissions: role.permissions })),
+      }))
+    },
+    save: () => saveWorld(seed, world),
     botToken: application.botToken,
     botId: application.id,
     clientId: application.id,
@@ -191,7 +251,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       if (webhookUrl === undefined) return 0
       return post(webhookUrl, {
         type: 1,
-        event: { type: 'APPLICATION_DEAUTHORIZED', data: { user: toPublicUser(user) } },
+        event: { type: 'APPLICATION_DEAUTHORIZED', data: { user: toPublicUser(people.somebody(user.id)!) } },
       })
     },
     async ping(webhookUrl, { forged = false } = {}) {
@@ -214,4 +274,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     [Symbol.asyncDispose]: () => simulator.close(),
   }
   return simulator
+}
+
+/** Where a simulator is reached that listens at `host`: an address that stands for all is not one to go to. */
+function originOf(host: string, port: number): string {
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
 }

@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { alarm, type Clock } from '../time/clock.ts'
-import type { Application } from './application.ts'
+import type { Application } from './world/application.ts'
 
 /** What one webhook delivery says; Discord's webhook event bodies, version 1. */
 export type WebhookBody =

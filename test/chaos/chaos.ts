@@ -3,7 +3,7 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startSimulator } from 'holdfast/simulator'
-import { createRandom } from '../../src/simulator/random.ts'
+import { createRandom } from '../../src/simulator/world/random.ts'
 import { type Fleet, type Member, openFleet, type Reply, until } from '../journeys/fleet.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { Chronicle, type Subject } from './chronicle.ts'

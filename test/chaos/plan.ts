@@ -1,6 +1,6 @@
 // What will go wrong, and when: all of it follows from the seed. Several tracks run beside each other; on one track a
 // trouble is over before the next one begins.
-import { createRandom, type Random } from '../../src/simulator/random.ts'
+import { createRandom, type Random } from '../../src/simulator/world/random.ts'
 
 export type Step = { readonly at: number } & (
   | { readonly kind: 'redis freezes' | 'redis is killed'; readonly forMs: number }

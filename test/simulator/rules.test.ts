@@ -1,7 +1,8 @@
+import { type IncomingMessage, request } from 'node:http'
 import { describe, expect, it } from 'vitest'
 import { createLedgerOfCalls } from '../../src/simulator/ledger-of-calls.ts'
 import { createVirtualClock, startSimulator } from '../../src/simulator/simulator.ts'
-import { bearer, bot, USER_AGENT, visit } from './visitor.ts'
+import { bearer, bot, textChannel, USER_AGENT, visit } from './visitor.ts'
 
 const limitHeaders = (headers: Headers) => [...headers.keys()].filter((name) => name.startsWith('x-ratelimit'))
 
@@ -80,15 +81,16 @@ describe('channel messages', () => {
     await using simulator = await startSimulator({ clock })
     const as = bot(simulator)
     const post = (channel: number) =>
-      visit(simulator, `/channels/${channel}/messages`, {
+      visit(simulator, `/channels/${textChannel(simulator, channel)}/messages`, {
         as,
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: '{"content":"hello there"}',
       })
     const sent = await post(1)
-    expect(sent.json).toMatchObject({ channel_id: '1', content: 'hello there' })
-    for (let i = 0; i < 4; i++) expect((await visit(simulator, '/channels/1/messages', { as })).status).toBe(200)
+    expect(sent.json).toMatchObject({ channel_id: textChannel(simulator, 1), content: 'hello there' })
+    for (let i = 0; i < 4; i++)
+      expect((await visit(simulator, `/channels/${textChannel(simulator, 1)}/messages`, { as })).status).toBe(200)
     const refused = await post(1)
     expect([refused.status, refused.json.retry_after]).toEqual([429, 1])
     expect((await post(2)).status).toBe(200)
@@ -101,7 +103,11 @@ describe('channel messages', () => {
     await using simulator = await startSimulator({ clock })
     const channels = Array.from({ length: 100 }, (_, i) => (i % 20) + 1)
     const ask = () =>
-      Promise.all(channels.map((channel) => visit(simulator, `/channels/${channel}/messages`, { as: bot(simulator) })))
+      Promise.all(
+        channels.map((nth) =>
+          visit(simulator, `/channels/${textChannel(simulator, nth)}/messages`, { as: bot(simulator) }),
+        ),
+      )
     const answers = await ask()
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(50)
     const refused = answers.filter(({ status }) => status === 429)
@@ -288,13 +294,61 @@ describe('requests that Discord would not understand', () => {
     ['over a mebibyte', { 'content-type': 'application/json' }, 'x'.repeat(1024 * 1024 + 1), 413, 40005],
   ])('a body with %s', async (_name, headers, body, status, code) => {
     await using simulator = await startSimulator()
-    const answer = await visit(simulator, '/channels/1/messages', {
+    const answer = await visit(simulator, `/channels/${textChannel(simulator)}/messages`, {
       as: bot(simulator),
       method: 'POST',
       headers: { 'user-agent': USER_AGENT, ...headers },
       body: new TextEncoder().encode(body),
     })
     expect([answer.status, answer.json.code]).toEqual([status, code])
+  })
+})
+
+describe('the API', () => {
+  it('may be called from any page', async () => {
+    await using simulator = await startSimulator()
+    const origin = 'https://app.example'
+    const asked = { origin, 'access-control-request-method': 'GET', 'access-control-request-headers': 'authorization' }
+    const { port } = new URL(simulator.url)
+    const preflight = await new Promise<IncomingMessage>((resolve, reject) =>
+      request({ port, path: '/api/v10/users/@me', method: 'OPTIONS', headers: asked }, resolve)
+        .on('error', reject)
+        .end(),
+    )
+    preflight.resume()
+    expect([preflight.statusCode, preflight.headers['access-control-allow-headers']]).toEqual([204, 'authorization'])
+    expect(simulator.calls).toEqual([])
+    const answer = await new Promise<IncomingMessage>((resolve, reject) =>
+      request({ port, path: '/api/v10/users/@me', headers: { origin, 'user-agent': 'x' } }, resolve)
+        .on('error', reject)
+        .end(),
+    )
+    answer.resume()
+    expect([answer.statusCode, answer.headers['access-control-allow-origin']]).toEqual([401, '*'])
+    expect(answer.headers['access-control-expose-headers']).toContain('Retry-After')
+  })
+
+  it('has versions 6 to 10, and refuses any other with code 50041', async () => {
+    await using simulator = await startSimulator()
+    const { origin } = new URL(simulator.url)
+    const status = async (version: number) => {
+      const { status, json } = await visit(simulator, `${origin}/api/v${version}/users/@me`, { as: bearer(simulator) })
+      return [status, json.code]
+    }
+    expect([await status(10), await status(9), await status(99), await status(1)]).toEqual([
+      [200, undefined],
+      [200, undefined],
+      [400, 50041],
+      [400, 50041],
+    ])
+  })
+
+  it('is compressed where that is switched on', async () => {
+    await using simulator = await startSimulator({ compression: true })
+    const list = await visit(simulator, '/users/@me/guilds', { as: bearer(simulator) })
+    expect([list.headers.get('content-encoding'), list.json.length]).toEqual(['gzip', 20])
+    const me = await visit(simulator, '/users/@me', { as: bearer(simulator) })
+    expect(me.headers.get('content-encoding')).toBe(null)
   })
 })
 

@@ -37,3 +37,12 @@ function parsed(text: string): unknown {
 /** Authorization headers for the nth user and for the bot. */
 export const bearer = (simulator: Simulator, nth = 0) => `Bearer ${simulator.users[nth]!.accessToken}`
 export const bot = (simulator: Simulator) => `Bot ${simulator.botToken}`
+
+/** The id of the nth text channel of all guilds. */
+export function textChannel(simulator: Simulator, nth = 0): string {
+  return simulator.guilds.flatMap(({ channels }) => channels.filter(({ type }) => type === 0))[nth]!.id
+}
+
+/** A call with a JSON body. */
+export const send = (simulator: Simulator, method: string, path: string, body: unknown, as = bot(simulator)) =>
+  visit(simulator, path, { as, method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })

@@ -54,6 +54,15 @@ describe('the simulated world', () => {
   })
 
   it.each([
+    [{ users: [] }, RangeError, /users must be a list of at least one/],
+    [{ users: [{ name: 'ann' }] }, TypeError, /users\[0\] has no field name; there are id, username/],
+    [{ users: [{ email: 5 }] }, TypeError, /users\[0\]\.email must be a text or null, not 5/],
+    [{ users: [{ guilds: [{ id: '1' }] }] }, TypeError, /users\[0\]\.guilds\[0\] must be a name/],
+    [{ users: [{ guilds: [{ name: 'x', permissions: 8 }] }] }, TypeError, /guilds\[0\]\.permissions must be/],
+    [{ users: [{ username: 'a' }, { username: 'a' }] }, TypeError, /users\[1\]\.username is the same as/],
+    [{ users: '10' }, RangeError, /users must be a whole number/],
+    [{ world: {} }, TypeError, /world must be what simulator\.save\(\) gave/],
+    [{ host: 5 }, TypeError, /host/],
     [{ users: 0 }, RangeError, /users must be a whole number, 1 to 1000000, not 0/],
     [{ users: -1 }, RangeError, /users/],
     [{ guildsPerUser: 201 }, RangeError, /guildsPerUser/],
@@ -196,7 +205,8 @@ describe('the bot’s view', () => {
   it('gives a role with 204 and no body', async () => {
     await using simulator = await startSimulator()
     const user = simulator.users[0]!
-    const path = `/guilds/${user.guilds[0]!.id}/members/${user.id}/roles/1`
+    const guild = simulator.guilds.find(({ id }) => id === user.guilds[0]!.id)!
+    const path = `/guilds/${guild.id}/members/${user.id}/roles/${guild.roles[1]!.id}`
     const { status, text, headers } = await visit(simulator, path, { as: bot(simulator), method: 'PUT' })
     expect([status, text, headers.get('x-ratelimit-limit')]).toEqual([204, '', '10'])
   })

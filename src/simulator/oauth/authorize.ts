@@ -1,7 +1,8 @@
 import type { Milliseconds } from '../../time/clock.ts'
 import { type Answer, cloudflarePage, redirect } from '../answer.ts'
-import type { Application } from '../application.ts'
-import type { People, SimulatedUser } from '../people.ts'
+import type { Application } from '../world/application.ts'
+import type { People, SimulatedUser } from '../world/people.ts'
+import { EVERYONE } from '../world/permissions.ts'
 import { consentPage, installedPage } from './consent-page.ts'
 import type { Credentials } from './credentials.ts'
 import { trustedRedirect, withParameters } from './redirect-uris.ts'
@@ -72,7 +73,8 @@ export function createAuthorize(
     const wanted = choice?.get('guild_id') || query.get('guild_id')
     const managed = user.guilds.filter(({ permissions }) => BigInt(permissions) & 0x28n)
     const guild = wanted ? managed.find(({ id }) => id === wanted) : managed[0]
-    if (guild) people.join(people.botId, guild)
+    if (guild)
+      people.join(people.bot.id, { id: guild.id, name: guild.name, permissions: granted(query.get('permissions')) })
     return guild
   }
 
@@ -124,6 +126,11 @@ export function createAuthorize(
     }
     return allow(visit, request, user, nowMs)
   }
+}
+
+/** What @everyone may, and what the bot asked for besides. */
+function granted(permissions: string | null): string {
+  return String(BigInt(EVERYONE) | (/^\d{1,20}$/.test(permissions ?? '') ? BigInt(permissions!) : 0n))
 }
 
 function badRequest(title: string): Answer {

@@ -1,6 +1,6 @@
 import type { Answer } from '../answer.ts'
 import { escaped, page } from '../page-frame.ts'
-import type { SimulatedUser } from '../people.ts'
+import type { SimulatedUser } from '../world/people.ts'
 
 /** More people than fit a page are named in the field below the list. */
 const SHOWN = 50

@@ -1,5 +1,5 @@
 import type { Milliseconds } from '../../time/clock.ts'
-import type { Random } from '../random.ts'
+import type { Random } from '../world/random.ts'
 
 /** What an access or refresh token stands for. */
 export interface Grant {

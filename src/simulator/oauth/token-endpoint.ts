@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Milliseconds } from '../../time/clock.ts'
 import { type Answer, invalidContentType, json, oauthError } from '../answer.ts'
-import type { Application } from '../application.ts'
+import type { Application } from '../world/application.ts'
 import { clientOf } from './client.ts'
 import type { Credentials, Grant } from './credentials.ts'
 import { scopesOf } from './scopes.ts'

@@ -1,0 +1,23 @@
+import { refused } from '../answer.ts'
+
+/** Discord's refusals of what it understood (Topics, "Opcodes and Status Codes", JSON error codes). */
+export const unknownChannel = refused(404, 10003, 'Unknown Channel')
+export const unknownGuild = refused(404, 10004, 'Unknown Guild')
+export const unknownMember = refused(404, 10007, 'Unknown Member')
+export const unknownMessage = refused(404, 10008, 'Unknown Message')
+export const unknownRole = refused(404, 10011, 'Unknown Role')
+export const unknownUser = refused(404, 10013, 'Unknown User')
+export const unknownEmoji = refused(400, 10014, 'Unknown Emoji')
+export const unknownWebhook = refused(404, 10015, 'Unknown Webhook')
+export const unknownBan = refused(404, 10026, 'Unknown Ban')
+export const unknownInteraction = refused(404, 10062, 'Unknown interaction')
+export const unknownCommand = refused(404, 10063, 'Unknown application command')
+export const missingAccess = refused(403, 50001, 'Missing Access')
+export const notInConversation = refused(403, 50003, 'Cannot execute action on a DM channel')
+export const foreignMessage = refused(403, 50005, 'Cannot edit a message authored by another user')
+export const emptyMessage = refused(400, 50006, 'Cannot send an empty message')
+export const notTextChannel = refused(400, 50008, 'Cannot send messages in a non-text channel')
+export const missingPermissions = refused(403, 50013, 'Missing Permissions')
+export const invalidWebhookToken = refused(401, 50027, 'Invalid Webhook Token')
+export const invalidRole = refused(400, 50028, 'Invalid Role')
+export const alreadyAcknowledged = refused(400, 40060, 'Interaction has already been acknowledged.')
