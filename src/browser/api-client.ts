@@ -43,7 +43,7 @@ export interface ApiClient {
 }
 
 /** Sent again after a wait whoever refused them: twice is as good as once (RFC 9110, section 9.2.2). */
-const IDEMPOTENT = /^(GET|HEAD|OPTIONS|TRACE|PUT|DELETE|QUERY)$/
+const IDEMPOTENT = /^(GET|HEAD|OPTIONS|PUT|DELETE)$/
 
 /** A wait that the server did not name: doubling, half of it by chance. */
 const BACKOFF_MS: Milliseconds = 1_000
@@ -52,18 +52,18 @@ const BACKOFF_MS: Milliseconds = 1_000
  * Makes a client for your own API. 429 and 503 are waits: for Retry-After, else what the body or `RateLimit` says, else a
  * backoff. Idempotent methods are sent again always, others only where the body says that Holdfast's guard refused before
  * any handler ran, or else the answer is handed on. While one request waits all wait, in every tab with the same
- * `baseUrl`; when the time has come one request is sent to see. A wait over 15 minutes (and over `maxWaitMs`) is one
- * route's quota, and makes only requests of that method and path reject until it is over. Identical GETs under way are one request, unless
+ * `baseUrl`; when the time has come one request is sent to see. A wait over 15 minutes (and over `maxWaitMs`) is
+ * taken for one route's quota: it rejects, and holds nobody else. Identical GETs under way are one request, unless
  * something was written since it was sent. A `keepalive` request never waits. Throws `CONFIG_INVALID` for senseless options.
  */
 export function createApiClient(options: ApiClientOptions = {}): ApiClient {
   const { maxConcurrent, perMinute, maxWaitMs, maxRetries } = checkOptions(
     options,
     {
-      maxConcurrent: [6, 1, Infinity],
-      perMinute: [Infinity, 1, Infinity],
-      maxWaitMs: [60_000, 0, Infinity],
-      maxRetries: [3, 0, Infinity],
+      maxConcurrent: [6, 1],
+      perMinute: [Infinity, 1],
+      maxWaitMs: [60_000, 0],
+      maxRetries: [3, 0],
     },
     { baseUrl: 'string', fetch: 'function' },
   )
@@ -101,8 +101,7 @@ export function createApiClient(options: ApiClientOptions = {}): ApiClient {
         resolve(response)
         return true
       }
-      const resume = queue.pause()
-      const refusal = await readRefusal(response)
+      const refusal = await readRefusal(response.clone())
       const waitMs = refusal.waitMs ?? BACKOFF_MS * 2 ** tries * (0.5 + Math.random() / 2)
       if (!closing.signal.aborted && waitMs <= Math.max(maxWaitMs, LONGEST_CLOSED_MS))
         queue.refused(waitMs, status, refusal.code)
@@ -117,7 +116,6 @@ export function createApiClient(options: ApiClientOptions = {}): ApiClient {
           queue.add(job)
         }
       }
-      resume()
       return false
     }
 
@@ -126,31 +124,29 @@ export function createApiClient(options: ApiClientOptions = {}): ApiClient {
       reject(signal!.reason)
       queue.drop(job)
     }
-    if (signal?.aborted) leave()
-    else if (keepalive) queue.sendNow(job)
+    if (keepalive) queue.sendNow(job)
     else queue.add(job)
     return orLeave(promise, signal, leave)
   }
 
   function locate(path: string): string {
     if (base === undefined || /^\w+:/.test(path)) return path
-    return /^[?#]|^$/.test(path) ? base + path : `${base}/${path.replace(/^\/+/, '')}`
+    // One slash between the two, and none before a query or where there is nothing.
+    return base + path.replace(/^\/*(?![/?#]|$)/, '/')
   }
 
   async function fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     closing.signal.throwIfAborted()
-    const source = typeof input === 'object' && 'url' in input ? input : locate(String(input))
-    const method = (init?.method ?? (input as Partial<Request>).method ?? 'GET').toUpperCase()
-    const signal = (init?.signal === undefined ? (input as Partial<Request>).signal : init.signal) ?? undefined
-    const identity = method === 'GET' ? identityOf(source, init) : undefined
-    if (identity !== undefined) return reads.join(identity, signal, (shared) => request(source, init, method, shared))
-    const isWrite = !/^(GET|HEAD|OPTIONS|TRACE|QUERY)$/.test(method)
-    if (isWrite) reads.forget()
-    try {
-      return await request(source, init, method, signal)
-    } finally {
-      if (isWrite) reads.forget()
-    }
+    const source = input instanceof Request ? input : locate(String(input))
+    const given = input as Partial<Request>
+    const method = (init?.method ?? given.method ?? 'GET').toUpperCase()
+    const signal = init?.signal ?? given.signal ?? undefined
+    signal?.throwIfAborted()
+    if (method === 'GET')
+      return reads.join(identityOf(source, init), signal, (shared) => request(source, init, method, shared))
+    // What is read from now on must not be older than what is written here.
+    reads.forget()
+    return request(source, init, method, signal).finally(reads.forget)
   }
 
   async function json<T>(input: string | URL, init?: RequestInit): Promise<T> {
@@ -158,7 +154,6 @@ export function createApiClient(options: ApiClientOptions = {}): ApiClient {
     const { status } = response
     if (!response.ok) {
       const { code, message, waitMs } = await readRefusal(response)
-      void response.body?.cancel().catch(() => {})
       throw new ApiError(message ?? `answered with ${status}`, code, status, waitMs ? dateIn(waitMs) : undefined)
     }
     const text = await response.text()

@@ -21,7 +21,7 @@ export class ApiError extends Error {
 }
 
 /** What everything says after it was closed. */
-export const closedError = () => new ApiError('this was closed; make a new one', 'CLOSED')
+export const closedError = () => new ApiError('closed: make a new one', 'CLOSED')
 
 /** The status an error carries, ours or another client's (`status`, or `response.status` as axios and ky have it). */
 export function statusOf(error: unknown): unknown {

@@ -24,7 +24,7 @@ export type AutosaveState = {
 export interface AutosaveOptions<T> {
   /**
    * Saves a value; rejects if it was not saved. `keepalive` is true where the page may be going away: hand it to `fetch`, and
-   * call that before any `await`. `signal` aborts when a newer value takes its place or after 60 s.
+   * call that before any `await`. `signal` aborts when a newer value takes its place or after 120 s.
    */
   save: (value: T, context: { signal: AbortSignal; keepalive: boolean }) => Promise<void>
   /** How long nothing must have changed before an automatic save. Default: 1 200. */
@@ -43,7 +43,7 @@ export interface Autosave<T> {
   change(this: void, value: T): void
   /**
    * Saves at once what is unsaved, also after a conflict or a failure. Resolves when that is saved; rejects with what refused
-   * it (the value is kept, and tried again). It waits for `client`'s gate, and takes 60 s more at most for each save.
+   * it (the value is kept, and tried again). It waits for `client`'s gate, and takes 120 s more at most for each save.
    */
   flush(this: void): Promise<void>
   readonly state: AutosaveState
@@ -56,15 +56,11 @@ const DAY_MS: Milliseconds = 86_400_000
 const BACKOFF_MS: Milliseconds = 1_000
 const LONGEST_BACKOFF_MS: Milliseconds = 60_000
 
-/** A value on its way, and who waits for it. */
-interface Save<T> {
+/** A value, and who waits for it to be saved. */
+interface Version<T> {
   readonly value: T
-  readonly controller: AbortController
-  readonly keepalive: boolean
+  readonly waiters: Array<PromiseWithResolvers<void>>
 }
-
-/** Who waits for a save. */
-type Waiter = PromiseWithResolvers<void>
 
 /**
  * Saves the newest value some time after it was given. One save is under way at a time; what changes meanwhile follows,
@@ -80,14 +76,13 @@ export function autosave<T>(options: AutosaveOptions<T>): Autosave<T> {
     { debounceMs: [1_200, 0, DAY_MS], minIntervalMs: [2_500, 0, DAY_MS] },
     { save: 'function', client: 'object', onState: 'function' },
   )
-  if (!save) refuse('save must be a function')
+  if (typeof save !== 'function') refuse('give a function')
   let state: AutosaveState = { status: 'idle', unsaved: false }
-  /** The newest value, in a box, unless it is under way. */
-  let pending: { readonly value: T } | undefined
-  let underWay: Save<T> | undefined
-  /** Who waits for `pending`, and who for what is under way. */
-  const waiters: Waiter[] = []
-  const waitersUnderWay: Waiter[] = []
+  /** What `state` was made of, besides its error. */
+  let shown = ''
+  /** The newest value, unless it is under way. */
+  let pending: Version<T> | undefined
+  let underWay: (Version<T> & { readonly controller: AbortController; readonly keepalive: boolean }) | undefined
   /** What must be over before an automatic save; each there while its time runs. */
   const alarms: { debounce?: () => void; interval?: () => void; retry?: () => void } = {}
   let failures = 0
@@ -98,88 +93,77 @@ export function autosave<T>(options: AutosaveOptions<T>): Autosave<T> {
   let finish: (() => void) | undefined
   let closed: Promise<void> | undefined
 
+  const rests = () => inConflict || alarms.retry || alarms.debounce || alarms.interval
+
   function update(): void {
-    const isHeld = underWay || (pending && !alarms.debounce && !alarms.interval && !alarms.retry)
-    const retryAt = (isHeld && client?.waitingUntil) || (underWay ? undefined : retryAtOf(error))
-    const status = underWay
-      ? retryAt
+    const retryAt = ((underWay || (pending && !rests())) && client?.waitingUntil) || retryAtOf(error)
+    const status = inConflict
+      ? 'conflict'
+      : retryAt
         ? 'waiting'
-        : 'saving'
-      : inConflict
-        ? 'conflict'
-        : retryAt
-          ? 'waiting'
-          : error !== undefined
+        : underWay
+          ? 'saving'
+          : error
             ? 'failed'
             : pending
               ? 'pending'
               : 'idle'
     const unsaved = !!(pending || underWay)
-    if (
-      status === state.status &&
-      unsaved === state.unsaved &&
-      Object.is(error, state.error) &&
-      retryAt?.getTime() === state.retryAt?.getTime()
-    )
-      return
-    state = { status, unsaved, ...(retryAt && { retryAt }), ...(error !== undefined && { error }) }
+    const showing = status + unsaved + retryAt
+    if (showing === shown && error === state.error) return
+    shown = showing
+    state = { status, unsaved, ...(retryAt && { retryAt }), ...(error ? { error } : {}) }
     tell(onState, state)
   }
 
   /** Starts a save if one is due and nothing holds it. */
   function consider(): void {
-    const rests = !isUrgent && (inConflict || alarms.retry || alarms.debounce || alarms.interval)
-    if (pending && !underWay && !finish && !rests && !client?.waitingUntil) start(false)
+    if (pending && !underWay && !finish && (isUrgent || !rests()) && !client?.waitingUntil) start(false)
     update()
   }
 
   function start(keepalive: boolean): void {
-    const { value } = pending!
+    const { value, waiters } = pending!
     const controller = new AbortController()
-    const mine = { value, controller, keepalive }
+    const mine = { value, waiters, controller, keepalive }
+    const letGo = keepalive ? takeKeepalive(value) : undefined
     cancel('debounce')
     cancel('retry')
     if (!isUrgent && !keepalive) rest('interval', minIntervalMs)
     pending = undefined
     isUrgent = inConflict = false
     underWay = mine
-    waitersUnderWay.push(...waiters.splice(0))
-    const letGo = keepalive ? takeKeepalive(value) : undefined
     error =
       keepalive && !letGo
-        ? new ApiError('too large to be saved while the page closes (64 KiB)', 'KEEPALIVE_TOO_LARGE')
+        ? new ApiError('too large to be sent while the page closes', 'KEEPALIVE_TOO_LARGE')
         : undefined
     const context = { signal: controller.signal, keepalive: !!letGo }
-    const end = (failure?: { readonly reason: unknown }) => {
-      letGo?.()
-      // A newer value may have taken its place.
-      if (underWay === mine) ended(mine, failure)
-    }
-    withDeadline(() => save(value, context), controller, client).then(
-      () => end(),
-      (reason) => end({ reason }),
-    )
+    withDeadline(() => save(value, context), controller)
+      // A rejection with nothing is a failure too.
+      .then(
+        () => undefined,
+        (reason) => reason || new Error('no reason'),
+      )
+      .then((failure) => {
+        letGo?.()
+        // A newer value may have taken its place.
+        if (underWay === mine) ended(mine, failure)
+      })
     update()
   }
 
-  function ended(save: Save<T>, failure: { readonly reason: unknown } | undefined): void {
+  function ended({ value, waiters }: Version<T>, failure: unknown): void {
     underWay = undefined
-    const settled = waitersUnderWay.splice(0)
+    error = failure
     if (failure) {
-      const { reason } = failure
-      pending ??= save
-      // A rejection with nothing is a failure too.
-      error = reason ?? new Error('rejected without a reason')
-      inConflict = statusOf(reason) === 409
-      const toldMs = +(retryAtOf(reason) ?? 0) - wallNow()
+      pending ??= { value, waiters: [] }
+      inConflict = statusOf(failure) === 409
+      const toldMs = +(retryAtOf(failure) ?? 0) - wallNow()
       if (!inConflict) rest('retry', toldMs > 0 ? toldMs : Math.min(BACKOFF_MS * 2 ** failures++, LONGEST_BACKOFF_MS))
-    } else {
-      error = undefined
-      failures = 0
-    }
-    for (const waiter of settled) failure ? waiter.reject(error) : waiter.resolve()
+    } else failures = 0
+    for (const waiter of waiters) failure ? waiter.reject(error) : waiter.resolve()
     // Somebody asked for a value that came after this one.
-    isUrgent = !!waiters[0]
+    isUrgent = !!pending?.waiters[0]
     if (finish && pending && !failure) start(false)
     else finish?.()
     consider()
@@ -202,9 +186,10 @@ export function autosave<T>(options: AutosaveOptions<T>): Autosave<T> {
     if (inConflict || (pending ? false : !underWay || underWay.keepalive)) return
     // The older value must not arrive after this one.
     const older = underWay
-    pending ??= underWay
+    pending ??= { value: older!.value, waiters: [] }
+    pending.waiters.push(...(older?.waiters ?? []))
     underWay = undefined
-    older?.controller.abort(new ApiError('a newer value is saved instead', 'SUPERSEDED'))
+    older?.controller.abort(new ApiError('a newer value is sent', 'SUPERSEDED'))
     start(true)
   }
 
@@ -228,7 +213,7 @@ export function autosave<T>(options: AutosaveOptions<T>): Autosave<T> {
     },
     change(value) {
       if (closed) throw closedError()
-      pending = { value }
+      pending = { value, waiters: pending?.waiters ?? [] }
       rest('debounce', debounceMs)
       update()
     },
@@ -236,10 +221,9 @@ export function autosave<T>(options: AutosaveOptions<T>): Autosave<T> {
       const waiter = Promise.withResolvers<void>()
       // `state` tells too: who does not wait for it need not catch it.
       waiter.promise.catch(() => {})
-      if (pending) {
-        isUrgent = true
-        waiters.push(waiter)
-      } else if (underWay) waitersUnderWay.push(waiter)
+      isUrgent = !!pending
+      const version = pending ?? underWay
+      if (version) version.waiters.push(waiter)
       else waiter.resolve()
       consider()
       return waiter.promise
@@ -248,8 +232,8 @@ export function autosave<T>(options: AutosaveOptions<T>): Autosave<T> {
       closed ??= new Promise((resolve) => {
         finish = () => {
           for (const end of ends) end?.()
-          for (const why of ['debounce', 'interval', 'retry'] as const) cancel(why)
-          for (const waiter of waiters.splice(0)) waiter.reject(error ?? closedError())
+          for (const why in alarms) cancel(why as keyof typeof alarms)
+          for (const waiter of pending?.waiters ?? []) waiter.reject(error ?? closedError())
           resolve()
         }
         if (underWay) return

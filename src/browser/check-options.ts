@@ -1,7 +1,7 @@
 import { ApiError } from './api-error.ts'
 
-/** A number's default (none: it must be given), least, and greatest. Times end in Ms; other numbers are whole, or Infinity for no bound. */
-type Range = readonly [fallback: number | undefined, least: number, greatest: number]
+/** A number's default (none: it must be given), least, and greatest (none: Infinity). Times end in Ms; other numbers are whole, or Infinity for no bound. */
+type Range = readonly [fallback: number | undefined, least: number, greatest?: number]
 
 /** Throws `CONFIG_INVALID`. */
 export function refuse(text: string): never {
@@ -17,11 +17,11 @@ export function checkOptions<N extends string>(
   const given = options as Record<string, unknown>
   const checked: Record<string, number> = {}
   for (const name in given) {
-    const type = name in numbers ? 'number' : (others[name] ?? refuse(`there is no option ${name}`))
+    const type = name in numbers ? 'number' : (others[name] ?? refuse(`no option ${name}`))
     if (given[name] !== undefined && typeof given[name] !== type) refuse(`${name} must be a ${type}`)
   }
   for (const name in numbers) {
-    const [fallback, least, greatest] = numbers[name]
+    const [fallback, least, greatest = Infinity] = numbers[name]
     const value = (given[name] ?? fallback) as number
     const isWhole = /Ms$/.test(name) || value === Infinity || value % 1 === 0
     if (!(value >= least && value <= greatest && isWhole))

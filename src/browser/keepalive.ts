@@ -4,13 +4,11 @@ const BUDGET_BYTES = 65_536
 /** What is under way of it. The budget is the page's, so this is too. */
 let takenBytes = 0
 
-/** How much a body weighs; a value that is sent as JSON weighs what its JSON does. 0 where only sending it would tell. */
+/** How much a value weighs, as bytes or as its JSON; 0 where only sending it would tell. */
 function weigh(value: unknown): number {
   try {
     const { byteLength, size } = Object(value)
-    return (
-      byteLength ?? size ?? new TextEncoder().encode(typeof value === 'string' ? value : JSON.stringify(value)).length
-    )
+    return byteLength ?? size ?? new TextEncoder().encode(JSON.stringify(value)).length
   } catch {
     return 0
   }

@@ -20,7 +20,7 @@ export interface PollOptions<T> {
 export interface Poll {
   /**
    * Runs the task now, also while hidden, or joins the round under way, here or in another tab; the interval begins anew with
-   * its end. Resolves when the round has ended, in another tab in whichever way; rejects with what the task rejected with, with `TIMEOUT` after 60 s, and with `CLOSED` when stopped.
+   * its end. Resolves when the round has ended, in another tab in whichever way; rejects with what the task rejected with, with `TIMEOUT` after 120 s, and with `CLOSED` when stopped.
    */
   now(this: void): Promise<void>
   /** Ends it: the round under way is aborted, timers and listeners are let go of. */
@@ -46,11 +46,11 @@ const keysInUse = new Set<string>()
 export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: PollOptions<T>): Poll {
   const { everyMs } = checkOptions(
     options,
-    { everyMs: [undefined, 1, 31 * 86_400_000] },
+    { everyMs: [undefined, 1] },
     { key: 'string', onResult: 'function', client: 'object' },
   )
   const { onResult, client } = options
-  if (typeof task !== 'function') refuse('the task must be a function')
+  if (typeof task !== 'function') refuse('give a function')
   const key = options.key ?? defaultKey(everyMs)
   let round: Promise<void> | undefined
   let controller: AbortController | undefined
@@ -58,25 +58,24 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
   /** Whether the time of the next round has come. */
   let isDue = false
   let isStopped = false
-  let last: { readonly id: string; readonly value: T } | undefined
+  let last: { readonly id: number; readonly value: T } | undefined
   let lastAt = 0
-  /** Tells the round that waits for another tab's that it has ended. */
-  let heard = () => {}
-  let wake = () => {}
+  /** Tells a round that waits to look again, or that another tab's has ended in its place. */
+  let wake = (_isOver?: boolean) => {}
 
   const name = `holdfast:poll:${key}`
   const turn = turnOf(name)
   const post = openChannel(name, ({ asks, id, value, restMs }) => {
     if (asks) {
       if (last) post({ ...last, restMs: Math.max(0, lastAt + everyMs - monotonicNow()) })
-    } else if ((restMs as number) >= 0 && (id === undefined || (typeof id === 'string' && id !== last?.id))) {
+    } else if ((restMs as number) >= 0 && (id === undefined || (typeof id === 'number' && id !== last?.id))) {
       if (id) take(id, value as T)
-      heard()
+      wake(true)
       schedule(Math.min(restMs as number, Math.max(everyMs, LONGEST_REST_MS)))
     }
   })
 
-  function take(id: string, value: T): void {
+  function take(id: number, value: T): void {
     last = { id, value }
     lastAt = monotonicNow()
     tell(onResult, value)
@@ -111,27 +110,27 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
   }
 
   async function oneRound(mine: AbortController): Promise<void> {
-    while (client?.waitingUntil && !isStopped) await new Promise<void>((resolve) => (wake = resolve))
+    while (client?.waitingUntil && !isStopped) await new Promise<unknown>((resolve) => (wake = resolve))
     for (;;) {
       if (isStopped) throw closedError()
       // Listens first: the outcome may be told while the turn is asked for.
       const told = new Promise<boolean>((resolve) => {
         const cancel = alarm(LOOK_AGAIN_MS, () => resolve(false))
-        heard = () => {
+        wake = (isOver) => {
           cancel()
-          resolve(true)
+          resolve(!!isOver)
         }
       })
       if (await turn.take()) break
       if (await told) return
     }
-    heard()
+    wake()
     let restMs = everyMs
-    let id: string | undefined
+    let id: number | undefined
     let value: T | undefined
     try {
-      value = await withDeadline(task, mine, client)
-      id = `${wallNow()}:${Math.random()}`
+      value = await withDeadline(task, mine)
+      id = Math.random()
     } catch (error) {
       restMs = Math.max(everyMs, +(retryAtOf(error) ?? 0) - wallNow())
       throw error
@@ -156,7 +155,6 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
       cancelAlarm()
       for (const end of ends) end?.()
       controller?.abort(closedError())
-      heard()
       wake()
       post()
       turn.give(true)
@@ -168,7 +166,7 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
 /** Page path, pace, and the first number that no other poll of this page has. */
 function defaultKey(everyMs: Milliseconds): string {
   for (let number = 0; ; number++) {
-    const key = `${inPage() ? location.pathname : ''} ${everyMs} ${number}`
+    const key = `${globalThis.location?.pathname} ${everyMs} ${number}`
     if (keysInUse.has(key)) continue
     keysInUse.add(key)
     return key

@@ -7,7 +7,7 @@ import { dateIn, waitError } from './told-wait.ts'
 export interface Job {
   /** Its place: jobs are sent in this order, also those that come back. */
   readonly order: number
-  /** Sends it, before it returns. True once it has an answer that is no refusal. Never rejects. */
+  /** Sends it, before it returns. True once it has an answer that is no refusal; a refusal has been heeded by then. Never rejects. */
   send(): Promise<boolean>
   giveUp(error: ApiError): void
   /** Since when the gate holds it, by the monotonic clock. */
@@ -30,13 +30,12 @@ const PROBE_DEADLINE_MS: Milliseconds = 10_000
  * Closures, not a class: their names are minified.
  */
 export function createQueue(name: string, maxConcurrent: number, perMinute: number, maxWaitMs: Milliseconds) {
-  const jobs: Job[] = []
-  /** When the last `perMinute` requests were sent. */
-  const sentAt: Milliseconds[] = []
+  let jobs: Job[] = []
+  /** A timer for each request that was sent within the last minute, the oldest first. */
+  const minute: Array<() => void> = []
   let active = 0
   /** How many may be under way now: after a wait it begins at 1 and grows with each answer, so that the next window is not met with a burst. */
   let allowed = maxConcurrent
-  let paused = 0
   let cancelLook: (() => void) | undefined
 
   const listeners = new Set<(until: Date | null) => void>()
@@ -79,7 +78,7 @@ export function createQueue(name: string, maxConcurrent: number, perMinute: numb
   function show(until: Date | null): void {
     if (shown === until) return
     shown = until
-    for (const listener of [...listeners]) tell(listener, until)
+    for (const listener of listeners) tell(listener, until)
   }
 
   /** It never makes a wait shorter. */
@@ -111,36 +110,36 @@ export function createQueue(name: string, maxConcurrent: number, perMinute: numb
   function pump(): void {
     if (gate !== 'open') allowed = 1
     if (gate === 'closed')
-      for (const job of [...jobs]) {
+      jobs = jobs.filter((job) => {
         job.heldSince ??= monotonicNow()
-        if (untilMs - job.heldSince <= maxWaitMs) continue
-        drop(job)
-        job.giveUp(waitError(untilMs - monotonicNow(), status, code))
-      }
+        const mayWait = untilMs - job.heldSince <= maxWaitMs
+        if (!mayWait) job.giveUp(waitError(untilMs - monotonicNow(), status, code))
+        return mayWait
+      })
     // Until something waits for it there is nothing to show.
     if (gate === 'half-open') jobs[0] ? probe() : show(null)
-    while (gate === 'open' && jobs[0] && active < allowed && mayGo()) send(jobs.shift()!)
-  }
-
-  function drop(job: Job): void {
-    const place = jobs.indexOf(job)
-    if (place >= 0) jobs.splice(place, 1)
+    while (gate === 'open' && jobs[0] && active < allowed && minute.length < perMinute) send(jobs.shift()!)
   }
 
   async function send(job: Job): Promise<boolean> {
     job.heldSince = undefined
     active++
-    if (perMinute < Infinity) sentAt.push(monotonicNow())
+    if (perMinute < Infinity)
+      minute.push(
+        alarm(MINUTE_MS, () => {
+          minute.shift()
+          pump()
+        }),
+      )
     const isWelcome = await job.send()
     active--
     if (isWelcome && allowed < maxConcurrent) allowed++
-    // The probe's end is told before anything else moves.
-    queueMicrotask(pump)
+    pump()
     return isWelcome
   }
 
   async function probe(): Promise<void> {
-    if (isProbing || !mayGo()) return
+    if (isProbing || minute.length >= perMinute) return
     isProbing = true
     const isMine = await turn.take()
     const job = isMine && gate === 'half-open' && jobs.shift()
@@ -160,31 +159,14 @@ export function createQueue(name: string, maxConcurrent: number, perMinute: numb
     const cancelDeadline = alarm(PROBE_DEADLINE_MS, end)
     endProbe = end
     if (job) end(await send(job))
-    else if (isMine) end()
+    else if (isMine || gate !== 'half-open') end()
     else {
       // Another tab tries. Its outcome is told to us; if it dies, its turn is free.
       cancelDeadline()
       isProbing = false
-      lookAgainIn(LOOK_AGAIN_MS)
+      cancelLook?.()
+      cancelLook = alarm(LOOK_AGAIN_MS, pump)
     }
-  }
-
-  /** Whether another request may go now: no refusal is being read, and it fits into this minute. If not, the line moves on when it may. */
-  function mayGo(): boolean {
-    while (sentAt.length > perMinute) sentAt.shift()
-    if (paused || sentAt.length < perMinute) return !paused
-    const leftMs = sentAt[0]! + MINUTE_MS - monotonicNow()
-    if (leftMs > 0) lookAgainIn(leftMs, true)
-    else sentAt.shift()
-    return leftMs <= 0
-  }
-
-  function lookAgainIn(ms: Milliseconds, isMinuteOver?: boolean): void {
-    cancelLook ??= alarm(ms, () => {
-      cancelLook = undefined
-      if (isMinuteOver) sentAt.shift()
-      pump()
-    })
   }
 
   try {
@@ -195,27 +177,16 @@ export function createQueue(name: string, maxConcurrent: number, perMinute: numb
 
   return {
     add(job: Job): void {
-      const place = jobs.findIndex(({ order }) => order > job.order)
-      jobs.splice(place < 0 ? jobs.length : place, 0, job)
+      jobs.splice(jobs.findLastIndex(({ order }) => order < job.order) + 1, 0, job)
       pump()
     },
 
     drop(job: Job): void {
-      drop(job)
-      pump()
+      jobs = jobs.filter((other) => other !== job)
     },
 
     /** Sends a job past line and gate: its page is going away, and with it every chance to wait. */
     sendNow: send,
-
-    /** Holds everything while a refusal is read: it says in a moment for how long. */
-    pause(): () => void {
-      paused++
-      return () => {
-        paused--
-        pump()
-      }
-    },
 
     /** The server wants us to wait: closes the gate here and in the other tabs. */
     refused(waitMs: Milliseconds, status: number, code: string | undefined): void {
@@ -231,10 +202,8 @@ export function createQueue(name: string, maxConcurrent: number, perMinute: numb
     },
 
     onWait(listener: (until: Date | null) => void): () => void {
-      // One function given twice is two listeners.
-      const entry = (until: Date | null) => listener(until)
-      listeners.add(entry)
-      return () => listeners.delete(entry)
+      listeners.add(listener)
+      return () => listeners.delete(listener)
     },
 
     end(error: ApiError): void {
@@ -242,7 +211,7 @@ export function createQueue(name: string, maxConcurrent: number, perMinute: numb
       // Whoever waits for the gate finds out that the client was closed.
       open()
       endProbe?.()
-      cancelLook?.()
+      for (const cancel of [cancelLook, ...minute]) cancel?.()
       post()
       turn.give(true)
       listeners.clear()

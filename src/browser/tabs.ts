@@ -19,17 +19,11 @@ export function on(type: string, hear: () => void): () => void {
   return () => removeEventListener(type, hear)
 }
 
-export const isHidden = () => inPage() && document.hidden
+export const isHidden = () => globalThis.document?.hidden
 
-/** Calls what others gave us. What it throws is theirs: it is reported as an uncaught error, and disturbs nobody here. */
-export function tell<T>(listener: ((word: T) => void) | undefined, word: T): void {
-  try {
-    listener?.(word)
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error
-    })
-  }
+/** Calls what others gave us. What it throws is theirs: it becomes an unhandled rejection, and disturbs nobody here. */
+export async function tell<T>(listener: ((word: T) => void) | undefined, word: T): Promise<void> {
+  listener?.(word)
 }
 
 /**
@@ -95,7 +89,7 @@ export function turnOf(name: string): Turn {
       )
     },
     give(forGood) {
-      isOver = forGood
+      isOver ||= forGood
       endGrace()
       if (forGood) free()
       else if (release) endGrace = alarm(GRACE_MS, free)

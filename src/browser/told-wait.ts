@@ -33,9 +33,8 @@ export function waitError(waitMs: Milliseconds, status: number, code: string | u
  * Reads what an answer that is no success says. How long to wait, in this order: Retry-After (RFC 9110, section 10.2.3:
  * seconds, decimals are tolerated, or a date); the body's `retryAfterSeconds`, `retryAfterAt`, `retryAfter` (seconds); the
  * longest `t` of the items of `RateLimit` with `r=0` (draft-ietf-httpapi-ratelimit-headers). What is
- * malformed, negative, 0 or past is passed over: to come straight back is no help. Dates are measured against the
- * answer's own `Date`. The body is read from a copy, up to 64 KiB and 2 s, so that the answer can
- * still be handed on. Never rejects.
+ * malformed, negative, 0, endless or past is passed over: to come straight back is no help. Dates are measured against the
+ * answer's own `Date`. The body is read, up to 64 KiB and for 2 s. Never rejects.
  */
 export async function readRefusal(response: Response): Promise<Refusal> {
   const { headers, status } = response
@@ -45,15 +44,15 @@ export async function readRefusal(response: Response): Promise<Refusal> {
   const retryAfter = headers.get('retry-after') ?? ''
   const spent = (headers.get('ratelimit') ?? '').matchAll(/\br=0\s*;\s*t=(\d+)/g)
   const waits = [
-    /^[\d.]+$/.test(retryAfter) ? +retryAfter * 1000 : /^[a-z]/i.test(retryAfter) && untilDate(retryAfter),
+    +retryAfter > 0 ? +retryAfter * 1000 : /^[a-z]/i.test(retryAfter) && untilDate(retryAfter),
     seconds(body.retryAfterSeconds),
-    typeof body.retryAfterAt === 'string' && untilDate(body.retryAfterAt),
+    untilDate(body.retryAfterAt as string),
     seconds(body.retryAfter),
     Math.max(...[...spent].map(([, seconds]) => +seconds!)) * 1000,
   ] as const
-  const waitMs = waits.find((wait) => wait && wait > 0) || undefined
+  const waitMs = waits.find((wait) => wait && wait > 0 && wait < Infinity) as number | undefined
   return {
-    waitMs: waitMs && Math.min(waitMs, END_OF_TIME),
+    waitMs,
     code: text(body.code),
     message: text(body.message),
     isOurs: body.status === status && body.code === (status === 429 ? 'RATE_LIMITED' : 'SERVICE_UNAVAILABLE'),
@@ -75,7 +74,7 @@ async function readJson(response: Response): Promise<Record<string, unknown>> {
   })
   try {
     // The types of the platform do not agree on which buffers a decoder takes.
-    const bytes = response.clone().body as ReadableStream<BufferSource> | null
+    const bytes = response.body as ReadableStream<BufferSource> | null
     await bytes!.pipeThrough(new TextDecoderStream()).pipeTo(sink, { signal: timeLimit(BODY_DEADLINE_MS) })
   } catch {
     // It broke off, or never ends: what came may do.

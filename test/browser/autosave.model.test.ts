@@ -118,7 +118,7 @@ it('never lets a saved value go backwards, has one save under way, and loses not
         // Once all is well again everything is saved, with nobody's help but after a conflict.
         calm = true
         gate.set(null)
-        await pass(130_000)
+        await pass(250_000)
         if (saver.state.status === 'conflict') void saver.flush()
         await pass(10)
         honest()
