@@ -1,54 +1,99 @@
-// A dashboard's server, guarded by requireAuth(). `npm start` runs it against the simulator.
-// Needs DISCORD_CLIENT_ID: bearer tokens have to be issued to this application.
+// The dashboard: sign in with Discord, see your guilds. With DISCORD_CLIENT_ID (and DISCORD_CLIENT_SECRET) at Discord
+// itself; without, at a simulated one, beside a laboratory that makes trouble and draws what users see of it.
 import { createServer } from 'node:http'
-import { AuthError, defaultHoldfast, requireAuth } from 'holdfast'
-import { renderPage } from './page.js'
+import { AuthError, createHoldfast } from 'holdfast'
+import { login } from 'holdfast/express'
+import { sendFile } from './files.js'
+import { answerLaboratory } from './laboratory-routes.js'
 
-const server = createServer(async (request, response) => {
+const isReal = process.env.DISCORD_CLIENT_ID !== undefined
+const laboratory = isReal ? undefined : await (await import('./laboratory.js')).openLaboratory()
+const server = createServer((request, response) => void answer(request, response))
+const port = await listen(Number(process.env.PORT ?? 3000))
+const publicUrl = process.env.HOLDFAST_PUBLIC_URL ?? `http://localhost:${port}`
+
+const holdfast = createHoldfast(
+  laboratory
+    ? {
+        publicUrl,
+        discord: {
+          baseUrl: laboratory.discord.url,
+          clientId: laboratory.discord.clientId,
+          clientSecret: laboratory.discord.clientSecret,
+          timeoutMs: 3_000,
+        },
+        // The usual hour, and the day, in seconds: so that there is something to see.
+        cache: { freshMs: 10_000, staleMs: 30 * 60_000 },
+        database: undefined,
+      }
+    : { publicUrl },
+)
+const signIn = login({ holdfast })
+const canSignIn = laboratory !== undefined || process.env.DISCORD_CLIENT_SECRET !== undefined
+
+async function answer(request, response) {
   try {
-    const [pathname] = (request.url ?? '/').split('?')
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost')
     if (pathname === '/healthz') return send(response, 200, 'text/plain', 'ok')
+    if (request.method === 'GET' && sendFile(pathname, response)) return
+    if (laboratory && pathname.startsWith('/laboratory/'))
+      return await answerLaboratory(laboratory, pathname, request, response, new URL(publicUrl).origin)
+    if (pathname === '/api/guilds') return await sendGuilds(request, response)
+    if (pathname === '/api/site') return sendJson(response, 200, { canSignIn, laboratory: laboratory !== undefined })
+    if (!canSignIn) return sendJson(response, 404, { code: 'NOT_FOUND' })
+    signIn(request, response, (error) =>
+      error ? sendJson(response, 500, { code: 'INTERNAL' }) : sendJson(response, 404, { code: 'NOT_FOUND' }),
+    )
+  } catch {
+    sendJson(response, 500, { code: 'INTERNAL' })
+  }
+}
 
-    const auth = await requireAuth({ headers: headersOf(request), method: request.method ?? 'GET' })
-
-    const list = {
-      user: auth.user,
-      guilds: auth.guilds,
-      stale: auth.stale,
-      source: auth.source,
-      fetchedAt: auth.guildsFetchedAt,
-    }
-    if (pathname === '/api/guilds') return send(response, 200, 'application/json', JSON.stringify(list))
-    if (pathname === '/') return send(response, 200, 'text/html; charset=utf-8', renderPage(auth))
-    send(response, 404, 'application/json', '{"code":"NOT_FOUND"}')
+async function sendGuilds(request, response) {
+  const asked = {
+    method: request.method,
+    headers: new Headers(Object.entries(request.headers).map(([name, value]) => [name, String(value)])),
+  }
+  try {
+    const auth = await holdfast.requireAuth(asked)
+    const guilds = auth.guilds
+      .toJSON()
+      .map((guild) => ({ ...guild, manages: auth.guilds.can(guild.id, 'ManageGuild') }))
+    const { user, stale, source, reason, retryAt, guildsFetchedAt: fetchedAt } = auth
+    sendJson(response, 200, { user, guilds, stale, source, reason, retryAt, fetchedAt, now: new Date() })
   } catch (error) {
-    if (!(error instanceof AuthError)) return send(response, 500, 'application/json', '{"code":"INTERNAL"}')
-    const refusal = error.toResponse({ headers: headersOf(request), method: request.method ?? 'GET' })
+    if (!(error instanceof AuthError)) throw error
+    const refusal = error.toResponse(asked)
     response.writeHead(refusal.status, Object.fromEntries(refusal.headers)).end(await refusal.text())
   }
-})
+}
 
-function headersOf(request) {
-  const headers = new Headers(Object.entries(request.headers).filter((entry) => typeof entry[1] === 'string'))
-  // For a look with a browser, which sends no bearer token: `npm start` signs it in as one of the simulator's users.
-  if (process.env.DEMO_TOKEN && !headers.has('authorization'))
-    headers.set('authorization', `Bearer ${process.env.DEMO_TOKEN}`)
-  return headers
+function sendJson(response, status, value) {
+  send(response, status, 'application/json', JSON.stringify(value))
 }
 
 function send(response, status, type, body) {
+  if (response.headersSent) return response.end()
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
 }
 
-// A variable that cannot be used ends the server here, and not its first request.
-defaultHoldfast()
+/** On the port that was asked for, or any other where somebody has that. */
+function listen(wanted) {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      if (error.code === 'EADDRINUSE' && wanted !== 0) resolve(listen(0))
+      else reject(error)
+    })
+    server.listen(wanted, '127.0.0.1', () => resolve(server.address().port))
+  })
+}
 
-server.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
-  console.log(`listening on http://127.0.0.1:${server.address().port}`)
-})
+laboratory?.begin(`http://127.0.0.1:${port}`)
+console.log(`listening on ${isReal && !process.env.HOLDFAST_PUBLIC_URL ? `http://127.0.0.1:${port}` : publicUrl}`)
 
-process.once('SIGTERM', () => {
+process.once('SIGTERM', async () => {
   server.close()
   server.closeAllConnections()
-  void defaultHoldfast().close()
+  await laboratory?.close()
+  await holdfast.close()
 })

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 import { doctor } from './doctor.ts'
 import { simulate } from './simulate.ts'
-import { start } from './start.ts'
+import { start, story } from './start.ts'
 
 const USAGE = `holdfast <command>
 
-  start      play an outage over real HTTP, with and without Holdfast, and keep the dashboard up
-               --once        exit when the table is printed
+  start      open the dashboard, and play an outage over real HTTP, with and without Holdfast
+               --once        only the outage, as story
+               PORT in the environment: where the dashboard is (default 3000)
+  story      the outage in the terminal
                --seconds N   length of each of the two runs, 10 to 90 (default 30)
                --users N     how many users open pages, 1 to 1000 (default 200)
                --seed N      the same seed makes the same users and visits (default 1)
@@ -16,7 +18,12 @@ const USAGE = `holdfast <command>
   doctor     check the configuration and say what to change
 `
 
-const COMMANDS: Readonly<Record<string, (words: readonly string[]) => Promise<number>>> = { start, simulate, doctor }
+const COMMANDS: Readonly<Record<string, (words: readonly string[]) => Promise<number>>> = {
+  start,
+  story,
+  simulate,
+  doctor,
+}
 
 const [name = 'help', ...words] = process.argv.slice(2)
 const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined

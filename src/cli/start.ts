@@ -27,21 +27,47 @@ const VISITOR_GIVES_UP_MS = 15_000
 /** The timeline is compressed: a run is two hours of it, so an hour, the fresh time, is half a run. */
 const HOUR_SHARE = 0.5
 
-/** `holdfast start`: the outage story, twice, and the dashboard to look at. */
+const NUMBERS = {
+  seconds: { min: 10, max: 90, fallback: 30 },
+  users: { min: 1, max: 1000, fallback: 200 },
+  seed: { min: 0, max: 2 ** 31, fallback: 1 },
+}
+
+/** `holdfast start`: the dashboard, to sign in to and to make trouble in, while the story is told in the terminal. */
 export async function start(words: readonly string[]): Promise<number> {
-  const options = readWords(
-    words,
-    {
-      seconds: { min: 10, max: 90, fallback: 30 },
-      users: { min: 1, max: 1000, fallback: 200 },
-      seed: { min: 0, max: 2 ** 31, fallback: 1 },
-    },
-    ['once'],
-    ['plot'],
-  )
+  const options = readWords(words, NUMBERS, ['once'], ['plot'])
   const baseUrl = process.env.DISCORD_API_BASE_URL
   if (baseUrl !== undefined) return startAgainst(baseUrl, options.once)
+  if (options.once) return tellStory(options)
+  const dashboard = await startDashboard('server.js', { PORT: process.env.PORT ?? '3000' })
+  try {
+    process.stdout.write(`
+  open ${dashboard.url}/
 
+Sign in, make trouble, and watch. Meanwhile the same story in numbers; Ctrl+C ends all of it.
+
+`)
+    const ended = interrupted()
+    await Promise.race([ended, tellStory(options)])
+    process.stdout.write(`\nThe dashboard is still at ${dashboard.url}/\n`)
+    await ended
+    return 0
+  } finally {
+    await dashboard.stop()
+  }
+}
+
+/** `holdfast story`: an outage, played twice in the terminal. */
+export async function story(words: readonly string[]): Promise<number> {
+  return tellStory(readWords(words, NUMBERS, [], ['plot']))
+}
+
+async function tellStory(options: {
+  readonly seconds: number
+  readonly users: number
+  readonly seed: number
+  readonly plot?: string | undefined
+}): Promise<number> {
   const lengthMs = options.seconds * 1000
   const visits = planVisits({ users: options.users, lengthMs, seed: options.seed })
   process.stdout.write(
@@ -62,15 +88,6 @@ export async function start(words: readonly string[]): Promise<number> {
       ]
       await writeFile(options.plot, plot(runs, PHASES, lengthMs))
     }
-    if (options.once) return 0
-    process.stdout.write(`
-The dashboard is still up, with a calm Discord behind it. For a few seconds it may still show older lists: after a
-failure nobody asks again at once. Ctrl+C ends it.
-
-  open ${held.dashboard.url}/
-  curl -H 'Authorization: Bearer ${held.simulator.users[0]!.accessToken}' ${held.dashboard.url}/api/guilds
-`)
-    await interrupted()
     return 0
   } finally {
     await held.end()
@@ -94,7 +111,6 @@ async function play(
   const dashboard = await startDashboard(file, {
     DISCORD_API_BASE_URL: simulator.url,
     DISCORD_CLIENT_ID: simulator.clientId,
-    DEMO_TOKEN: simulator.users[0]!.accessToken,
     ...environment,
   }).catch(async (error) => {
     await simulator.close()

@@ -1,0 +1,39 @@
+// The page's own files, read once: nothing is loaded from anywhere else.
+import { readFileSync } from 'node:fs'
+
+const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
+
+const read = (path) => readFileSync(new URL(path, import.meta.url))
+/** Path → where its file is. `built/` is made by `npm run build`: uPlot, in one file each. */
+const FILES = {
+  '/': 'page/index.html',
+  '/app.js': 'page/app.js',
+  '/charts.js': 'page/charts.js',
+  '/guilds.js': 'page/guilds.js',
+  '/style.css': 'page/style.css',
+  '/uplot.js': 'built/uplot.js',
+  '/uplot.css': 'built/uplot.css',
+}
+
+const files = new Map(
+  Object.entries(FILES).map(([path, file]) => [path, { type: TYPES[file.split('.').pop()], body: read(file) }]),
+)
+
+/** Only ourselves; pictures also from Discord, where guilds' icons are. */
+const POLICY =
+  "default-src 'self'; img-src 'self' data: https://cdn.discordapp.com; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+
+/** Answers a request for one of the page's files; false for every other. */
+export function sendFile(pathname, response) {
+  const file = files.get(pathname)
+  if (!file) return false
+  response
+    .writeHead(200, {
+      'content-type': file.type,
+      'cache-control': 'no-cache',
+      'content-security-policy': POLICY,
+      'x-content-type-options': 'nosniff',
+    })
+    .end(file.body)
+  return true
+}
