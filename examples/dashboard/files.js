@@ -1,5 +1,5 @@
 // The page's own files, read once: nothing is loaded from anywhere else.
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 const TYPES = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8' }
 
@@ -9,6 +9,7 @@ const FILES = {
   '/': 'page/index.html',
   '/app.js': 'page/app.js',
   '/charts.js': 'page/charts.js',
+  '/laboratory-page.js': 'page/laboratory-page.js',
   '/guilds.js': 'page/guilds.js',
   '/style.css': 'page/style.css',
   '/uplot.js': 'built/uplot.js',
@@ -18,6 +19,12 @@ const FILES = {
 const files = new Map(
   Object.entries(FILES).map(([path, file]) => [path, { type: TYPES[file.split('.').pop()], body: read(file) }]),
 )
+
+// Holdfast's own part for browsers: a few modules without dependencies, beside each other.
+const browser = new URL('.', import.meta.resolve('holdfast/browser'))
+for (const name of readdirSync(browser))
+  if (name.endsWith('.js'))
+    files.set(`/holdfast/${name}`, { type: TYPES.js, body: readFileSync(new URL(name, browser)) })
 
 /** Only ourselves; pictures also from Discord, where guilds' icons are. */
 const POLICY =

@@ -3,10 +3,10 @@
 import { startSimulator } from 'holdfast/simulator'
 import { fetchGuilds } from './plain-guilds.js'
 
-const VISITORS = 30
+const VISITORS = 20
 const GUILDS = 12
 /** Page views a second, on each side. */
-const VIEWS = 10
+const VIEWS = 16
 const KEPT = 120
 /** A page that has not come by then is an error for whoever waits. */
 const GIVES_UP_MS = 10_000

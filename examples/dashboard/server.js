@@ -23,7 +23,7 @@ const holdfast = createHoldfast(
           timeoutMs: 3_000,
         },
         // The usual hour, and the day, in seconds: so that there is something to see.
-        cache: { freshMs: 10_000, staleMs: 30 * 60_000 },
+        cache: { freshMs: 30_000, staleMs: 30 * 60_000 },
         database: undefined,
       }
     : { publicUrl },
@@ -39,7 +39,7 @@ async function answer(request, response) {
     if (laboratory && pathname.startsWith('/laboratory/'))
       return await answerLaboratory(laboratory, pathname, request, response, new URL(publicUrl).origin)
     if (pathname === '/api/guilds') return await sendGuilds(request, response)
-    if (pathname === '/api/site') return sendJson(response, 200, { canSignIn, laboratory: laboratory !== undefined })
+    if (pathname === '/api/site') return await sendSite(request, response)
     if (!canSignIn) return sendJson(response, 404, { code: 'NOT_FOUND' })
     signIn(request, response, (error) =>
       error ? sendJson(response, 500, { code: 'INTERNAL' }) : sendJson(response, 404, { code: 'NOT_FOUND' }),
@@ -49,11 +49,13 @@ async function answer(request, response) {
   }
 }
 
+async function sendSite(request, response) {
+  const signedIn = canSignIn && (await holdfast.login.session(webRequest(request))) !== null
+  sendJson(response, 200, { canSignIn, signedIn, laboratory: laboratory !== undefined })
+}
+
 async function sendGuilds(request, response) {
-  const asked = {
-    method: request.method,
-    headers: new Headers(Object.entries(request.headers).map(([name, value]) => [name, String(value)])),
-  }
+  const asked = webRequest(request)
   try {
     const auth = await holdfast.requireAuth(asked)
     const guilds = auth.guilds
@@ -66,6 +68,10 @@ async function sendGuilds(request, response) {
     const refusal = error.toResponse(asked)
     response.writeHead(refusal.status, Object.fromEntries(refusal.headers)).end(await refusal.text())
   }
+}
+
+function webRequest({ method, headers }) {
+  return { method, headers: new Headers(Object.entries(headers).map(([name, value]) => [name, String(value)])) }
 }
 
 function sendJson(response, status, value) {

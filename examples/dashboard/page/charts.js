@@ -37,7 +37,12 @@ export function createChart(element, { name, figureOf, unit }) {
           y: { range: (_plot, _least, most) => [0, Math.max(1, most * 1.15)] },
         },
         axes: [
-          { ...axis, values: (_plot, ticks) => ticks.map((tick) => (tick === 0 ? 'now' : `${tick} s`)), space: 70 },
+          {
+            ...axis,
+            values: (_plot, ticks) => ticks.map((tick) => (tick === 0 ? 'now' : `${tick} s`)),
+            space: 70,
+            size: 26,
+          },
           { ...axis, size: 38 },
         ],
         series: [{}, line('plain fetch', '--plain'), line('Holdfast', '--held')],
