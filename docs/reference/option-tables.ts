@@ -3,11 +3,13 @@ import { GET_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
 import { HOLDFAST_OPTIONS } from '../../src/config/holdfast-options.ts'
 import type { OptionCheck } from '../../src/config/options.ts'
 import { DISCORD_FETCH_OPTIONS } from '../../src/discord/call-options.ts'
-import { EXPRESS_AUTH_OPTIONS } from '../../src/doors/express.ts'
+import { EXPRESS_AUTH_OPTIONS, EXPRESS_GUARD_OPTIONS } from '../../src/doors/express.ts'
 import { FASTIFY_AUTH_OPTIONS, FASTIFY_OPTIONS } from '../../src/doors/fastify.ts'
-import { HONO_AUTH_OPTIONS, HONO_LOGIN_OPTIONS } from '../../src/doors/hono.ts'
+import { HONO_AUTH_OPTIONS, HONO_GUARD_OPTIONS, HONO_LOGIN_OPTIONS } from '../../src/doors/hono.ts'
+import { NEXT_GUARD_OPTIONS, NEXT_PROXY_OPTIONS } from '../../src/doors/next.ts'
 import { NEXT_LOGIN_OPTIONS, NEXT_PAGE_AUTH_OPTIONS } from '../../src/doors/next-auth.ts'
 import { EXPRESS_LOGIN_OPTIONS } from '../../src/doors/node-login.ts'
+import { WEB_GUARD_OPTIONS } from '../../src/doors/web.ts'
 import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
 import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
 import { LEDGER_OPTIONS } from '../../src/ledger/membership-ledger.ts'
@@ -33,4 +35,9 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   HONO_LOGIN_OPTIONS,
   NEXT_PAGE_AUTH_OPTIONS,
   NEXT_LOGIN_OPTIONS,
+  EXPRESS_GUARD_OPTIONS,
+  HONO_GUARD_OPTIONS,
+  NEXT_PROXY_OPTIONS,
+  NEXT_GUARD_OPTIONS,
+  WEB_GUARD_OPTIONS,
 ]

@@ -32,7 +32,7 @@ as not given, but where it decides access: there it is refused (marked †). \`n
 
 A variable may have its own unit: \`DISCORD_GUILD_CACHE_FRESH_MINUTES\` is minutes, \`DISCORD_GUILD_CACHE_STALE_HOURS\` hours;
 options are in milliseconds wherever their name ends in \`Ms\`.
-${OPTION_TABLES.map(({ of, table: options }) => `\n## ${of}\n\n${optionTable(options)}\n`).join('')}
+${OPTION_TABLES.map(({ of, table: options }) => `\n## ${of}\n\n${tableWithoutRepeats(of, options)}\n`).join('')}
 ## The guard's default rule
 
 ${table(['variable', 'unit', 'default', 'from … to'], variables)}
@@ -42,6 +42,22 @@ ${table(['variable', 'unit', 'default', 'from … to'], variables)}
 \`HOLDFAST_SECRET\` (or option \`secret\`) has at least 32 bytes. It is required with Redis, a database or a key vault.
 \`HOLDFAST_SECRET_PREVIOUS\` (the second of a list) still opens what was sealed under it; drop it when the stale time has passed.
 `
+}
+
+/** A door takes the options of what it opens: those are named, and only its own and those it changes are written out. */
+function tableWithoutRepeats(of: string, options: OptionTable): string {
+  const base = OPTION_TABLES.find(
+    (other) =>
+      other.of !== of && Object.keys(other.table).every((name) => name in options) && sharesMost(other.table, options),
+  )
+  if (!base) return optionTable(options)
+  const own = Object.entries(options).filter(([name, option]) => base.table[name] !== option)
+  return `All options of \`${base.of}\`, and:\n\n${optionTable(Object.fromEntries(own))}`
+}
+
+function sharesMost(base: OptionTable, options: OptionTable): boolean {
+  const names = Object.keys(base)
+  return names.length > 10 && names.filter((name) => base[name] === options[name]).length > names.length * 0.8
 }
 
 /** The options of a function as rows; those within an option by their path. */

@@ -12,11 +12,10 @@ import { optionsOf } from '../config/options.ts'
 import type { PassDecision } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'
-import { defaultHoldfast } from '../instance/default-instance.ts'
-import { createGuard } from '../instance/guard.ts'
 import type { GuardOptions } from '../instance/guard-options.ts'
 import type { Holdfast } from '../instance/holdfast.ts'
 import { AUTH_DOOR_TABLE, authenticate, type DoorAuthOptions } from './authenticate.ts'
+import { guardOfDoor } from './guard-option.ts'
 import { answerLogin, type LoginDoorOptions } from './login-options.ts'
 import { headersOf, webRequestOf } from './node-exchange.ts'
 
@@ -80,12 +79,7 @@ const plugin: FastifyPluginAsync<FastifyHoldfastOptions> = async (app, options) 
       request.auth = outcome
     }
   })
-  if (guard)
-    guardAll(
-      app,
-      'check' in guard ? guard : createGuard({ ...guard, holdfast: holdfast ?? defaultHoldfast() }),
-      !('check' in guard),
-    )
+  if (guard) guardAll(app, 'check' in guard ? guard : guardOfDoor(undefined, { ...guard, ...own }), !('check' in guard))
   if (login) loginRoutes(app, { ...own, ...(typeof login === 'object' ? login : {}) })
 }
 
@@ -99,7 +93,14 @@ export const holdfast: FastifyPluginAsync<FastifyHoldfastOptions> = Object.assig
 
 function guardAll(app: FastifyInstance, guard: Guard, isOwn: boolean): void {
   app.addHook('onRequest', async (request, reply) => {
+    let gone = false
+    const leave = () => {
+      gone = true
+    }
+    reply.raw.once('close', leave)
     const decision = await guard.check(guardRequest(request))
+    if (decision.action === 'pass' && gone) void decision.settle(0)
+    if (gone || reply.sent) return reply
     for (const [name, value] of decision.headers) reply.header(name, value)
     if (decision.action === 'refuse') return reply.code(decision.status).send(decision.body)
     request.guard = decision
@@ -109,7 +110,7 @@ function guardAll(app: FastifyInstance, guard: Guard, isOwn: boolean): void {
   })
   // Before the answer goes out, so that whoever reads it finds the places given back.
   app.addHook('onSend', async (request, reply) => {
-    await request.guard?.settle(reply.statusCode)
+    await (request.guard as PassDecision | undefined)?.settle(reply.statusCode)
   })
   if (isOwn) app.addHook('onClose', () => guard.close())
 }
@@ -139,14 +140,17 @@ function authRequest(request: FastifyRequest) {
 }
 
 function guardRequest(request: FastifyRequest): GuardRequest {
+  const { raw, ip } = request
   return {
     method: request.method,
-    path: request.raw.url ?? '/',
+    path: raw.url ?? '/',
     header: (name) => {
       const value = request.headers[name]
       return typeof value === 'string' ? value : value === undefined ? null : value.join(', ')
     },
+    allHeaders: () => headersOf(request.headers),
+    remoteAddress: raw.socket.remoteAddress,
     // With Fastify's own `trustProxy` this is who it found.
-    remoteAddress: request.ip,
+    ...(ip !== raw.socket.remoteAddress && { address: ip }),
   }
 }

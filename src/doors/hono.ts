@@ -1,16 +1,16 @@
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Auth } from '../auth/auth.ts'
-import { checkedLater } from '../config/accepted.ts'
+import { aFunction } from '../config/accepted.ts'
 import { optionsOf } from '../config/options.ts'
 import { ConfigError } from '../errors/errors.ts'
 import type { PassDecision } from '../guard/decision.ts'
 import type { Guard } from '../guard/guard.ts'
 import type { GuardRequest } from '../guard/guard-request.ts'
-import { defaultHoldfast } from '../instance/default-instance.ts'
-import { createGuard } from '../instance/guard.ts'
-import type { GuardOptions } from '../instance/guard-options.ts'
+import { GUARD_TABLE, type GuardOptions } from '../instance/guard-options.ts'
 import { AUTH_DOOR_TABLE, authenticate, type DoorAuthOptions } from './authenticate.ts'
+import { GUARD_OPTION, guardOfDoor } from './guard-option.ts'
 import { answerLogin, LOGIN_DOOR_TABLE, type LoginDoorOptions } from './login-options.ts'
+import { answerOf, targetOf } from './web-guard.ts'
 
 declare module 'hono' {
   /** What a context has behind this package's middleware. */
@@ -36,6 +36,15 @@ export interface HonoGuardOptions extends Omit<GuardOptions, 'remoteAddress'> {
 export type HonoGuard = MiddlewareHandler & { close(): Promise<void> }
 
 export const HONO_AUTH_OPTIONS = optionsOf('hono.requireAuth', AUTH_DOOR_TABLE)
+export const HONO_GUARD_OPTIONS = optionsOf('hono.guard', {
+  ...GUARD_TABLE,
+  guard: GUARD_OPTION,
+  remoteAddress: {
+    means: 'who is at the other end of the connection',
+    accepts: aFunction('a function of the context'),
+    preset: 'what @hono/node-server knows',
+  },
+})
 export const HONO_LOGIN_OPTIONS = optionsOf('hono.login', LOGIN_DOOR_TABLE)
 
 /**
@@ -59,23 +68,27 @@ export function requireAuth(options: DoorAuthOptions<Context<any>> = {}): Middle
  * what `identify` says. Refusals are answered; the answer of what comes after settles, and carries the limits.
  */
 export function guard(options: HonoGuardOptions = {}): HonoGuard {
+  HONO_GUARD_OPTIONS.check(options)
   const { guard: given, remoteAddress = addressOfNode, ...own } = options
-  if (typeof remoteAddress !== 'function')
-    throw new ConfigError(
-      'remoteAddress',
-      `hono.guard: option remoteAddress cannot be used; accepted: ${ADDRESS.words}`,
-    )
-  const made =
-    given ?? createGuard(own.enabled === false ? own : { ...own, holdfast: own.holdfast ?? defaultHoldfast() })
+  const made = guardOfDoor(given, own)
   const middleware: MiddlewareHandler = async (context, next) => {
     const decision = await made.check(guardRequest(context, remoteAddress))
-    if (decision.action === 'refuse')
-      return new Response(decision.body, {
-        status: decision.status,
-        headers: decision.headers.map(([name, value]): [string, string] => [name, value]),
-      })
+    if (decision.action === 'refuse') return answerOf(decision)
     context.set('guard', decision)
-    await next()
+    // A client that leaves ends its place among those under way.
+    const { signal } = context.req.raw
+    const leave = () => void decision.settle(0)
+    if (signal.aborted) leave()
+    else signal.addEventListener('abort', leave, { once: true })
+    try {
+      // What a handler throws is an answer by then, of `app.onError`.
+      await next()
+    } catch (error) {
+      await decision.settle(500)
+      throw error
+    } finally {
+      signal.removeEventListener('abort', leave)
+    }
     // Before the answer goes out, so that whoever reads it finds the places given back.
     await decision.settle(context.res.status)
     for (const [name, value] of decision.headers) context.header(name, value)
@@ -90,8 +103,6 @@ export function login(options: LoginDoorOptions = {}): MiddlewareHandler {
   return async (context, next) => (await answerLogin(options, await rawRequest(context))) ?? next()
 }
 
-const ADDRESS = checkedLater('a function of the context')
-
 /** The request with its body, also where something in front has read that: Hono keeps the bytes. */
 async function rawRequest({ req }: Context): Promise<Request> {
   if (!req.raw.bodyUsed) return req.raw
@@ -101,16 +112,14 @@ async function rawRequest({ req }: Context): Promise<Request> {
 
 function guardRequest(context: Context, remoteAddress: (context: Context) => string | undefined): GuardRequest {
   const { raw } = context.req
-  const url = raw.url
-  const pathAt = url.indexOf('/', url.indexOf('://') + 3)
-  const address = remoteAddress(context)
   // Whoever `requireAuth` found before.
   const auth: Auth | undefined = context.get('auth')
   return {
     method: raw.method,
-    path: pathAt === -1 ? '/' : url.slice(pathAt),
+    path: targetOf(raw.url),
     header: (name) => raw.headers.get(name),
-    ...(address !== undefined && { remoteAddress: address }),
+    allHeaders: () => new Headers(raw.headers),
+    remoteAddress: remoteAddress(context),
     ...(auth && { userId: auth.user.id }),
   }
 }

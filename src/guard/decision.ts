@@ -22,6 +22,8 @@ export interface PassDecision {
   settle(status: number): void | Promise<void>
   /** For a handler that knows the work was not done. Whoever comes first, this or `settle`, gives back; once. */
   refund(): void | Promise<void>
+  /** Lets go of the request, so that a decision that waits to be settled keeps nothing alive but itself. */
+  release?(): PassDecision
 }
 
 /** The request is answered with this, and goes no further. */
