@@ -37,6 +37,13 @@ export function cacheId(key: CacheKey): string {
   return `${MARK}u${key.user.length}:${key.user}${key.key}`
 }
 
+/** Whether an id is that of an `OwnKey`. */
+export function isOwn(id: string): boolean {
+  return id.charCodeAt(0) === 0 && id.charCodeAt(1) === OWN
+}
+
+const OWN = 'o'.charCodeAt(0)
+
 /** Tells whether an id belongs to a user, under whatever key. */
 export function idsOf(user: string): (id: string) => boolean {
   const owner = `${user.length}:${user}`

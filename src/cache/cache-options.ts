@@ -42,6 +42,8 @@ export interface OwnCacheOptions<T> extends CacheOptions<T> {
   refusedForMs?(): Milliseconds | undefined
   /** Which of the errors that are not masked say that what is held is no longer true. Default all. */
   purges?(error: unknown): boolean
+  /** The cache's keeper of values holds this one, and counts what it costs. */
+  readonly kept?: true
   /** Asks anew however young what is held is, waits for it, and falls back to what is held. */
   readonly refresh?: true
 }

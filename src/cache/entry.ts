@@ -4,7 +4,10 @@ import type { Moment } from './shared-tier.ts'
 /** A value and when it was fetched. Both its times count from then; nothing that happens later moves them. */
 export interface Entry {
   readonly value: unknown
+  /** What the value holds on the heap; 0 where its keeper counts that. */
   readonly bytes: number
+  /** Whether the value has a keeper, which is told when it is stored and when it goes. */
+  readonly kept: boolean
   /** Monotonic: what ages are measured with. */
   readonly fetchedAtMs: Milliseconds
   /** Wall clock: what people are shown. */
@@ -40,6 +43,7 @@ export function ageState(
 
 /** Whose a value is, and how long it is kept. */
 interface Keeping {
+  readonly kept?: boolean
   readonly user: string | undefined
   readonly freshMs: Milliseconds
   readonly keepMs: Milliseconds
@@ -47,7 +51,7 @@ interface Keeping {
 
 /** What is kept of a value of a certain age: 0 where it was just loaded, more where another process did that. */
 export function newEntry(
-  { user, freshMs, keepMs }: Keeping,
+  { user, freshMs, keepMs, kept = false }: Keeping,
   value: unknown,
   origin: {
     readonly bytes: number
@@ -60,7 +64,8 @@ export function newEntry(
   const now = clock.monotonic()
   return {
     value,
-    bytes: origin.bytes,
+    bytes: kept ? 0 : origin.bytes,
+    kept,
     fetchedAtMs: now - origin.ageMs,
     fetchedAt: new Date(clock.now() - origin.ageMs),
     freshMs,

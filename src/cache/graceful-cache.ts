@@ -10,7 +10,7 @@ import { type Failure, Failures, reasonOf } from './failures.ts'
 import { Holdings } from './holdings.ts'
 import { Loads } from './loads.ts'
 import { lookUp } from './look-up.ts'
-import { MemoryTier, NOTE_USE_EVERY_MS } from './memory-tier.ts'
+import { MemoryTier, NOTE_USE_EVERY_MS, type ValueKeeper } from './memory-tier.ts'
 import { encode, Question, sharedKey } from './question.ts'
 import type { SharedTier } from './shared-tier.ts'
 
@@ -23,6 +23,8 @@ export interface GracefulCacheOptions {
   readonly maxBytes: number
   readonly clock: Clock
   readonly events: Events
+  /** Holds the values of questions that are `kept`. */
+  readonly keeper?: ValueKeeper | undefined
   /** What other processes hold, where there are any. */
   readonly shared?: SharedTier | undefined
 }
@@ -51,7 +53,7 @@ export class GracefulCache {
     this.#clock = options.clock
     this.#turnTime = turnTime(options.clock)
     this.#events = options.events
-    this.#memory = new MemoryTier(options.maxEntries, options.maxBytes)
+    this.#memory = new MemoryTier(options.maxEntries, options.maxBytes, options.keeper)
     this.#held = new Holdings(this.#memory, new Failures(options.clock), options.shared)
     this.#loads = new Loads(this.#held, options)
   }
@@ -112,10 +114,10 @@ export class GracefulCache {
     SET_OPTIONS.check(options)
     const id = cacheId(key)
     const { life, shared, sharedInUse, failures } = this.#held
-    const { bytes, text } = encode(value, options.codec)
+    const { value: kept, bytes, text } = encode(value, options.codec)
     const { freshMs = this.#freshMs, staleMs = this.#options.staleMs } = options
     const keeping = { user: userOf(key), freshMs, keepMs: staleMs }
-    const entry = newEntry(keeping, value, { bytes, ageMs: 0, begunAt: shared?.lately() ?? 0, life }, this.#clock)
+    const entry = newEntry(keeping, kept, { bytes, ageMs: 0, begunAt: shared?.lately() ?? 0, life }, this.#clock)
     this.#held.detach(id)
     failures.forget(id)
     this.#memory.store(id, entry)

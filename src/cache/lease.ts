@@ -25,7 +25,7 @@ export interface LeasedLoad<T> {
   readonly signal: AbortSignal
   readonly load: () => Promise<T>
   /** Undefined where the text cannot be used. */
-  readonly decode: (text: string) => { readonly value: T } | undefined
+  readonly decode: (text: string) => { readonly value: T; readonly bytes: number } | undefined
   /** For how long no other process should try after this failure. */
   readonly heldOffMs: (error: unknown) => Milliseconds
 }
@@ -103,5 +103,5 @@ function decoded<T>(work: LeasedLoad<T>, found: Found | undefined): (Outcome<T> 
   if (!found?.value) return undefined
   const { text, ageMs, begunAt } = found.value
   const decoded = work.decode(text)
-  return decoded && { kind: 'found', value: decoded.value, bytes: text.length, ageMs, begunAt }
+  return decoded && { kind: 'found', value: decoded.value, bytes: decoded.bytes, ageMs, begunAt }
 }

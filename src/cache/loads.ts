@@ -71,13 +71,8 @@ export class Loads {
           if (isCurrent()) this.#keep(question.id, entry)
           return asCached(entry, 'fresh', this.#held.shared!.source, outcome.ageMs)
         }
-        const { bytes, text } = question.encode(outcome.value)
-        const entry = newEntry(
-          question,
-          outcome.value,
-          { bytes, ageMs: 0, begunAt: outcome.begunAt, life },
-          this.#clock,
-        )
+        const { value, bytes, text } = question.encode(outcome.value)
+        const entry = newEntry(question, value, { bytes, ageMs: 0, begunAt: outcome.begunAt, life }, this.#clock)
         if (isCurrent()) this.#keep(question.id, entry)
         // Also where it was invalidated meanwhile: the shared tier knows which of the two came first.
         if (outcome.ticket) void this.write(question.sharedKey, entry, outcome.ticket, text())

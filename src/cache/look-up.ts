@@ -20,8 +20,8 @@ export function lookUp<T>(held: Holdings, question: Question<T>, clock: Clock): 
       const old = memory.find(id)
       const value = found.value && question.decode(found.value.text)
       if (value && !(old && old.begunAt >= found.value!.begunAt)) {
-        const { text, ageMs, begunAt } = found.value!
-        const entry = newEntry(question, value.value, { bytes: text.length, ageMs, begunAt, life }, clock)
+        const { ageMs, begunAt } = found.value!
+        const entry = newEntry(question, value.value, { bytes: value.bytes, ageMs, begunAt, life }, clock)
         memory.store(id, entry)
         return entry
       }

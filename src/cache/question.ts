@@ -1,5 +1,6 @@
 import { codeOf } from '../errors/code-of.ts'
 import { HoldfastError } from '../errors/errors.ts'
+import { stringBytes } from '../guilds/string-bytes.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import { type CacheKey, keyLabel, keyName, userOf } from './cache-key.ts'
 import type { Codec, OwnCacheOptions } from './cache-options.ts'
@@ -49,6 +50,11 @@ export class Question<T> {
     return userOf(this.key)
   }
 
+  /** Whether the cache's keeper of values holds it. */
+  get kept(): boolean {
+    return this.options.kept === true
+  }
+
   get sharedKey(): SharedKey {
     return sharedKey(this.key, this.id, this.options.codec)
   }
@@ -70,15 +76,21 @@ export class Question<T> {
   }
 
   /** The value as text and its size; refuses what cannot be kept, with VALUE_UNDEFINED or VALUE_NOT_JSON. */
-  encode(value: T): Encoded {
-    return encode(value, this.options.codec)
+  encode(value: T): Encoded<T> {
+    const { codec, kept } = this.options
+    // Its keeper counts its bytes, and without a shared tier nobody needs its text.
+    return kept && codec && value !== undefined
+      ? { value, bytes: 0, text: () => codec.encode(value) }
+      : encode(value, codec)
   }
 
   /** Undefined where the text cannot be used: whatever wrote it, it is as good as absent. */
-  decode(text: string): { readonly value: T } | undefined {
-    const { codec } = this.options
+  decode(text: string): { readonly value: T; readonly bytes: number } | undefined {
+    const { codec, kept } = this.options
     try {
-      return { value: codec ? codec.decode(text) : JSON.parse(text) }
+      if (codec) return { value: codec.decode(text), bytes: kept ? 0 : 2 * stringBytes(text) }
+      const value = JSON.parse(text)
+      return { value, bytes: plainJsonBytes(value) }
     } catch {
       return undefined
     }
@@ -86,18 +98,29 @@ export class Question<T> {
 }
 
 /** A value that can be kept. */
-export interface Encoded {
+export interface Encoded<T> {
+  /** What is kept: for plain data a copy, as another process would read it. */
+  readonly value: T
   readonly bytes: number
   /** For a shared tier; written where somebody needs it. */
   readonly text: () => string
 }
 
-export function encode<T>(value: T, codec: Codec<T> | undefined): Encoded {
+/**
+ * Plain data is copied: nobody who loaded it can change it any more, and nothing larger stays alive for its sake, such
+ * as the text that a short string was cut out of.
+ */
+export function encode<T>(value: T, codec: Codec<T> | undefined): Encoded<T> {
   if (value === undefined)
     throw new HoldfastError('VALUE_UNDEFINED', 'undefined cannot be cached; return null where there is nothing')
-  if (!codec) return { bytes: plainJsonBytes(value), text: () => JSON.stringify(value) }
-  const text = codec.encode(value)
-  return { bytes: text.length, text: () => text }
+  if (codec) {
+    const text = codec.encode(value)
+    // What it decodes to is the codec's affair; its text is the best guess.
+    return { value, bytes: 2 * stringBytes(text), text: () => text }
+  }
+  const bytes = plainJsonBytes(value)
+  const text = JSON.stringify(value)
+  return { value: JSON.parse(text), bytes, text: () => text }
 }
 
 /** A key as a tier that several processes share knows it. */

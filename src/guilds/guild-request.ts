@@ -40,6 +40,7 @@ export class GuildRequest {
   /** Whether this request is the one that asked the source. */
   asked = false
   readonly codec = membershipsCodec
+  readonly kept = true
   readonly freshMs: Milliseconds
   readonly staleMs: Milliseconds
   readonly keepMs: Milliseconds

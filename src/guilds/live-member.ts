@@ -1,5 +1,5 @@
 import { DiscordAPIError } from '../errors/errors.ts'
-import type { GuildMembership } from './memberships.ts'
+import { type GuildMembership, newMembership } from './memberships.ts'
 import { type GuildRoles, permissionsOfMember } from './permissions.ts'
 
 /** Asks Discord as the bot. */
@@ -18,13 +18,8 @@ export async function liveMember(ask: AskAsBot, userId: string, guildId: string)
       ask<GuildRoles & { name: string; icon: string | null }>(`/guilds/${guildId}`),
       ask<{ roles: readonly string[] }>(`/guilds/${guildId}/members/${userId}`),
     ])
-    return {
-      id: guildId,
-      name: guild.name,
-      icon: guild.icon,
-      owner: guild.owner_id === userId,
-      permissions: permissionsOfMember(guild, member.roles),
-    }
+    const owner = guild.owner_id === userId
+    return newMembership(guildId, guild.name, guild.icon, owner, permissionsOfMember(guild, member.roles))
   } catch (error) {
     if (error instanceof DiscordAPIError && error.discordCode === UNKNOWN_MEMBER) return null
     throw error

@@ -1,48 +1,102 @@
 import type { RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
 import { DiscordUnavailableError } from '../errors/errors.ts'
-import { allows, type PermissionName, permissionBit } from './permissions.ts'
+import { type GuildRecord, type GuildTable, newRecord, type Places, placeOf } from './guild-table.ts'
+import {
+  checkText,
+  isDecimal,
+  type MembershipsText,
+  type ReadList,
+  readText,
+  standingInText,
+  TEXT_VERSION,
+  writeText,
+} from './memberships-text.ts'
+import { allows, type PermissionName, permissionBit, permissionPlace } from './permissions.ts'
+import { hasBit, isOwnerAt, packStandings, permissionsAt, type Standings } from './standings.ts'
+import { stringBytes } from './string-bytes.ts'
 
 /** One guild a user is in, as the user's guild list had it. `permissions` are the base ones, without channel overwrites. */
 export interface GuildMembership {
   readonly id: string
   readonly name: string
+  /** The icon's hash; null where there is none. */
   readonly icon: string | null
   readonly owner: boolean
   readonly permissions: bigint
+  /** Plain data, for JSON and for client components: permissions as a decimal string, as Discord sends them. */
+  toJSON(): GuildMembershipJson
 }
 
-/** The guilds a user is in. Immutable, and shared between requests. */
-export class GuildMemberships implements Iterable<GuildMembership> {
-  readonly #lines: Lines
-  /** The guilds as they are handed out; made at the first look at a whole one: most look-ups are about a permission. */
-  #list: readonly GuildMembership[] | undefined
-  #byId: ReadonlyMap<string, GuildMembership> | undefined
-  /** What the user is in each guild, by its id; made at the second look: many a list is looked at only once. */
-  #standings: ReadonlyMap<string, string> | undefined
-  #wasAsked = false
+export type GuildMembershipJson = { id: string; name: string; icon: string | null; owner: boolean; permissions: string }
 
-  constructor(lines: Lines) {
-    this.#lines = lines
+/** What a list asks of whoever holds it (`held-lists.ts`). */
+export interface ListKeeper {
+  readonly table: GuildTable
+  /** Lists whose guilds were looked at as objects lately. */
+  readonly lookedAt: {
+    get(list: GuildMemberships): readonly GuildMembership[] | undefined
+    set(list: GuildMemberships, guilds: readonly GuildMembership[]): unknown
+  }
+  /** A list that is held costs so many bytes more than before, or less. */
+  changed(bytes: number): void
+}
+
+/**
+ * The guilds a user is in: immutable, and shared between requests. It is kept in one of three forms, and nobody who asks
+ * notices which: as the text it was read from, as a list of its own, or, while a cache holds it, as bytes beside a table
+ * of guilds that all users share (docs/decisions/0150-memory-of-guild-lists.md).
+ */
+export class GuildMemberships implements Iterable<GuildMembership> {
+  /** While nothing but a permission was ever asked of a list that was read. */
+  #text: MembershipsText | undefined
+  #wasAsked = false
+  #size = 0
+  #standings: Standings = ''
+  /** Of a list that is in no table. */
+  #records: readonly GuildRecord[] | undefined
+  /** Of a list that is in a table. */
+  #places: Places | undefined
+  #held: ListKeeper | undefined
+  /** How many entries hold it. */
+  #holds = 0
+
+  /** Made by `membershipsFromDiscord` and `membershipsCodec`, and by nobody else. */
+  constructor(list: ReadList | MembershipsText) {
+    if (typeof list === 'string') this.#text = list
+    else this.#become(list)
+    Object.freeze(this)
   }
 
   get size(): number {
-    return this.#all().length
+    this.#read()
+    return this.#size
   }
 
+  /** Whether the user is in the guild. */
   has(guildId: string): boolean {
-    return this.#standingIn(guildId) !== undefined
+    if (typeof guildId !== 'string') return false
+    if (this.#isFirstQuestion()) return standingInText(this.#text!, guildId) !== undefined
+    return this.#find(guildId) >= 0
   }
 
+  /** The user's membership of a guild; undefined where they are not in it. */
   get(guildId: string): GuildMembership | undefined {
-    this.#byId ??= new Map(this.#all().map((guild) => [guild.id, guild]))
-    return this.#byId.get(guildId)
+    if (typeof guildId !== 'string') return undefined
+    this.#read()
+    const place = this.#find(guildId)
+    return place < 0 ? undefined : this.#at(place)
   }
 
   /** Owner and ADMINISTRATOR imply every permission; false where the user is not a member. Throws ConfigError for an unknown name. */
   can(guildId: string, permission: PermissionName): boolean {
-    const needed = permissionBit(permission)
-    const standing = this.#standingIn(guildId)
-    return standing !== undefined && allows(readStanding(standing), needed)
+    const bit = permissionPlace(permission)
+    if (typeof guildId !== 'string') return false
+    if (this.#isFirstQuestion()) {
+      const standing = standingInText(this.#text!, guildId)
+      return standing !== undefined && allows(standing, permissionBit(permission))
+    }
+    const place = this.#find(guildId)
+    return place >= 0 && hasBit(this.#standings, place, this.#width, bit)
   }
 
   [Symbol.iterator](): Iterator<GuildMembership> {
@@ -50,73 +104,139 @@ export class GuildMemberships implements Iterable<GuildMembership> {
   }
 
   /** Plain objects for a page; `permissions` as a decimal string, as Discord sends it. */
-  toJSON(): Array<Omit<GuildMembership, 'permissions'> & { permissions: string }> {
-    return this.#all().map((guild) => ({ ...guild, permissions: String(guild.permissions) }))
+  toJSON(): GuildMembershipJson[] {
+    return this.#all().map(jsonOf)
   }
 
   /** What `membershipsCodec` writes; for nobody else. */
-  lines(): Lines {
-    return this.#lines
+  static textOf(memberships: GuildMemberships): MembershipsText {
+    return memberships.#text ?? writeText(memberships.#size, (place) => memberships.#at(place))
   }
 
-  #standingIn(guildId: string): string | undefined {
-    if (this.#wasAsked) {
-      this.#standings ??= new Map(cellsOf(this.#lines.standings))
-      return this.#standings.get(guildId)
+  /** An entry of a cache holds the list from now on: its guilds go into the table. For `HeldLists` alone. */
+  static hold(memberships: GuildMemberships, held: ListKeeper): void {
+    if (memberships.#holds++ > 0) return
+    memberships.#held = held
+    if (memberships.#records) memberships.#enter(memberships.#records)
+    held.changed(GuildMemberships.bytesOf(memberships))
+  }
+
+  /** An entry lets go of it; after the last one whoever still has the list keeps its guilds. For `HeldLists` alone. */
+  static release(memberships: GuildMemberships): void {
+    if (memberships.#holds === 0 || --memberships.#holds > 0) return
+    const held = memberships.#held!
+    held.changed(-GuildMemberships.bytesOf(memberships))
+    if (memberships.#places !== undefined) {
+      memberships.#records = held.table.leave(memberships.#places, memberships.#size)
+      memberships.#places = undefined
     }
-    this.#wasAsked = true
-    // Only an id: what has more in it could begin in one guild's cell and end in another's.
-    if (!DECIMAL.test(guildId)) return undefined
-    const { standings } = this.#lines
-    const at = standings.lastIndexOf(`,${guildId}:`)
-    return at < 0 ? undefined : standings.slice(at + guildId.length + 2, standings.indexOf(',', at + 1))
+    memberships.#held = undefined
+  }
+
+  /** What the list holds on the heap beside the table. */
+  static bytesOf(memberships: GuildMemberships): number {
+    const { bytes } = GuildMemberships
+    if (memberships.#text !== undefined) return bytes + stringBytes(memberships.#text)
+    const records = memberships.#records === undefined ? 0 : memberships.#records.length * (8 + RECORD_ALONE_BYTES)
+    return bytes + bytesOfText(memberships.#standings) + bytesOfText(memberships.#places) + records
+  }
+
+  /** The object with its eight fields. */
+  static readonly bytes = 24 + 8 * 8
+
+  get #width(): number {
+    return this.#standings.length / this.#size
+  }
+
+  /** Many a list that was read is asked once and never again: that is answered from the text. */
+  #isFirstQuestion(): boolean {
+    if (this.#text === undefined) return false
+    if (!this.#wasAsked) {
+      this.#wasAsked = true
+      return true
+    }
+    this.#read()
+    return false
+  }
+
+  #read(): void {
+    if (this.#text === undefined) return
+    const list = readText(this.#text)
+    const before = GuildMemberships.bytesOf(this)
+    this.#text = undefined
+    this.#become(list)
+    this.#held?.changed(GuildMemberships.bytesOf(this) - before)
+  }
+
+  #become({ records, standings }: ReadList): void {
+    this.#size = records.length
+    this.#standings = standings
+    this.#records = records
+    if (this.#held) this.#enter(records)
+  }
+
+  #enter(records: readonly GuildRecord[]): void {
+    this.#places = this.#held!.table.enter(records)
+    if (this.#places !== undefined) this.#records = undefined
+  }
+
+  /** The place of a guild in the list; -1 where it is not in it. */
+  #find(guildId: string): number {
+    if (this.#places !== undefined) {
+      // What a list in the table names is in the table.
+      const record = this.#held!.table.find(guildId)
+      return record === undefined ? -1 : placeOf(record, this.#places, this.#size)
+    }
+    return this.#records!.findIndex(({ id }) => id === guildId)
+  }
+
+  #record(place: number): GuildRecord {
+    return this.#places === undefined ? this.#records![place]! : this.#held!.table.at(this.#places, this.#size, place)
+  }
+
+  #at(place: number): GuildMembership {
+    const { id, name, icon } = this.#record(place)
+    const width = this.#width
+    const owner = isOwnerAt(this.#standings, place, width)
+    return newMembership(id, name, icon, owner, permissionsAt(this.#standings, place, width))
   }
 
   #all(): readonly GuildMembership[] {
-    this.#list ??= listOf(this.#lines)
-    return this.#list
+    this.#read()
+    const looked = this.#held?.lookedAt.get(this)
+    if (looked) return looked
+    const list = Array.from({ length: this.#size }, (_, place) => this.#at(place))
+    this.#held?.lookedAt.set(this, list)
+    return list
   }
 }
 
-/**
- * Memberships as text. What is asked most stands together, and is searched as it is; the rest is not even parsed before
- * somebody looks at it.
- */
-interface Lines {
-  /** `,<id>:<0 or 1 for the owner><permissions, decimal>,…,` */
-  readonly standings: string
-  /** JSON of names, and of icons, in the same order. */
-  readonly names: string
-  readonly icons: string
+/** A record that is in no table, with its strings, at most about. */
+const RECORD_ALONE_BYTES = 64 + 40 + 48 + 56
+
+const bytesOfText = (text: string | undefined): number => (text === undefined ? 0 : (16 + text.length + 7) & ~7)
+
+/** Not enumerable, so that a membership is plain data to whoever looks at its properties. */
+const TO_JSON: PropertyDescriptor = {
+  value(this: GuildMembership) {
+    return jsonOf(this)
+  },
 }
 
-function linesOf(list: readonly GuildMembership[]): Lines {
-  return {
-    standings: `,${list.map(({ id, owner, permissions }) => `${id}:${owner ? 1 : 0}${permissions},`).join('')}`,
-    names: JSON.stringify(list.map((guild) => guild.name)),
-    icons: JSON.stringify(list.map((guild) => guild.icon)),
-  }
+export function newMembership(
+  id: string,
+  name: string,
+  icon: string | null,
+  owner: boolean,
+  permissions: bigint,
+): GuildMembership {
+  const membership = { id, name, icon, owner, permissions }
+  return Object.freeze(Object.defineProperty(membership, 'toJSON', TO_JSON)) as GuildMembership
 }
 
-function listOf(lines: Lines): readonly GuildMembership[] {
-  const names: string[] = JSON.parse(lines.names)
-  const icons: Array<string | null> = JSON.parse(lines.icons)
-  return cellsOf(lines.standings).map(([id, standing], place) =>
-    Object.freeze({ id, name: names[place]!, icon: icons[place] ?? null, ...readStanding(standing) }),
-  )
+function jsonOf({ id, name, icon, owner, permissions }: GuildMembership): GuildMembershipJson {
+  return { id, name, icon, owner, permissions: String(permissions) }
 }
-
-function cellsOf(standings: string): Array<[id: string, standing: string]> {
-  const cells = standings.split(',').slice(1, -1)
-  return cells.map((cell) => cell.split(':', 2) as [string, string])
-}
-
-function readStanding(standing: string): { readonly owner: boolean; readonly permissions: bigint } {
-  return { owner: standing.charCodeAt(0) === ONE, permissions: BigInt(standing.slice(1)) }
-}
-
-const ONE = '1'.charCodeAt(0)
-const DECIMAL = /^\d{1,40}$/
 
 /**
  * Reads Discord's guild list (`GET /users/@me/guilds`). A list that is not one, or an entry that lacks its id, name,
@@ -124,22 +244,21 @@ const DECIMAL = /^\d{1,40}$/
  */
 export function membershipsFromDiscord(guilds: readonly RESTAPIPartialCurrentUserGuild[]): GuildMemberships {
   if (!Array.isArray(guilds)) throw wrongShape('the guild list is not an array')
-  return new GuildMemberships(linesOf(guilds.map(membership)))
-}
-
-function membership(guild: RESTAPIPartialCurrentUserGuild): GuildMembership {
-  if (typeof guild !== 'object' || guild === null) throw wrongShape('a guild is not an object')
-  const { id, name, icon, owner, permissions } = guild
-  if (typeof id !== 'string' || !DECIMAL.test(id)) throw wrongShape('a guild has no id')
-  if (typeof name !== 'string') throw wrongShape('a guild has no name')
-  if (typeof permissions !== 'string' || !DECIMAL.test(permissions)) throw wrongShape('a guild has no permissions')
-  return Object.freeze({
-    id,
-    name,
-    icon: typeof icon === 'string' ? icon : null,
-    owner: owner === true,
-    permissions: BigInt(permissions),
-  })
+  const records: GuildRecord[] = []
+  for (const guild of guilds) {
+    if (typeof guild !== 'object' || guild === null) throw wrongShape('a guild is not an object')
+    const { id, name, icon, permissions } = guild
+    if (!isDecimal(id)) throw wrongShape('a guild has no id')
+    if (typeof name !== 'string') throw wrongShape('a guild has no name')
+    if (!isDecimal(permissions)) throw wrongShape('a guild has no permissions')
+    records.push(newRecord(id, name, typeof icon === 'string' ? icon : null))
+  }
+  const standings = packStandings(
+    guilds.length,
+    (place) => guilds[place]!.permissions,
+    (place) => guilds[place]!.owner === true,
+  )
+  return new GuildMemberships({ records, standings })
 }
 
 function wrongShape(what: string): DiscordUnavailableError {
@@ -149,20 +268,12 @@ function wrongShape(what: string): DiscordUnavailableError {
   })
 }
 
-/**
- * How memberships are written where bytes count: three lines, a third of the objects' size. Reading them cuts the lines
- * apart and no more; the seal around them vouches for what they say.
- */
+/** How memberships are written where bytes count: a third of the objects' size. */
 export const membershipsCodec = {
-  version: 'm1',
-  encode(memberships: GuildMemberships): string {
-    const { standings, names, icons } = memberships.lines()
-    return `${standings}\n${names}\n${icons}`
-  },
+  version: TEXT_VERSION,
+  encode: (memberships: GuildMemberships): string => GuildMemberships.textOf(memberships),
   decode(text: string): GuildMemberships {
-    const [standings, names, icons, ...more] = text.split('\n')
-    if (!standings || !names || !icons || more.length > 0) throw new TypeError('memberships have three lines')
-    if (!standings.startsWith(',') || !standings.endsWith(',')) throw new TypeError('memberships were cut')
-    return new GuildMemberships({ standings, names, icons })
+    checkText(text)
+    return new GuildMemberships(text)
   },
 }

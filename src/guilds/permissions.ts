@@ -16,6 +16,15 @@ export function permissionBit(name: PermissionName): bigint {
   return bit
 }
 
+const PLACES = new Map(Object.entries(PermissionFlagsBits).map(([name, bit]) => [name, bit.toString(2).length - 1]))
+
+/** Which bit a permission is, counted from 0. An unknown name is a ConfigError, as for `permissionBit`. */
+export function permissionPlace(name: PermissionName): number {
+  const place = PLACES.get(name)
+  if (place === undefined) permissionBit(name)
+  return place!
+}
+
 /** Whether `held` includes `needed`; the owner and ADMINISTRATOR have every permission (Discord's docs, topic Permissions). */
 export function allows(member: { readonly owner: boolean; readonly permissions: bigint }, needed: bigint): boolean {
   if (member.owner || (member.permissions & PermissionFlagsBits.Administrator) !== 0n) return true

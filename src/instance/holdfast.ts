@@ -16,6 +16,7 @@ import { userAgent } from '../discord/user-agent.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
 import { Log } from '../events/log.ts'
 import { traced } from '../events/trace.ts'
+import { HeldLists } from '../guilds/held-lists.ts'
 import { type AskAsBot, liveMember } from '../guilds/live-member.ts'
 import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
 import { UserGuilds } from '../guilds/user-guilds.ts'
@@ -119,7 +120,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const events = new Events(clock, config.logger && new Log(config.logger, clock))
   const redis = config.redis && openRedis({ ...config, config: config.redis, events })
   const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl), fleet: redis?.fleet })
-  const cache = new GracefulCache({ ...config, events, shared: redis?.entries })
+  const cache = new GracefulCache({ ...config, events, shared: redis?.entries, keeper: new HeldLists() })
   redis?.connection.start()
   const database = sharedDatabase(config.database, events)
 

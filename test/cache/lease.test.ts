@@ -36,7 +36,7 @@ const load = (begins: Begun[], finds: Found[]) =>
     clock: systemClock,
     signal: new AbortController().signal,
     load: async () => 'loaded here',
-    decode: (text) => ({ value: text }),
+    decode: (text) => ({ value: text, bytes: text.length }),
     heldOffMs: () => 0,
   })
 
