@@ -112,6 +112,7 @@ async function costOfQuestions(figures: Figure[]) {
     },
     { rounds: 9, calls: (name) => (name.includes('can') ? 2_000 : 1_000) },
   )
+  if (yes === 0) throw new Error('no question was answered with yes')
   table(
     ['100 guilds', 'ns'],
     Object.entries(times).map(([name, ns]) => [name, name.includes('can') ? ns / 100 : ns]),
