@@ -81,7 +81,8 @@ const ONLY_IN: ReadonlyArray<{ what: string; pattern: RegExp; in: RegExp }> = [
   {
     what: 'sets a timer',
     pattern: /\bset(Timeout|Interval)\b|\bAbortSignal\.timeout\b/,
-    in: /^((time|browser)\/clock\.ts$|cli\/)/,
+    // The simulator's page has a script of its own, which runs in a browser.
+    in: /^((time|browser)\/clock\.ts$|cli\/|simulator\/levers-page\.ts$)/,
   },
   { what: 'sets a timer', pattern: /\bsetImmediate\b/, in: /^((time\/clock|simulator\/virtual-clock)\.ts$|cli\/)/ },
   {

@@ -14,7 +14,8 @@ const USAGE = `holdfast <command>
                --seed N      the same seed makes the same users and visits (default 1)
                --plot FILE   also draw what users got, as SVG
   simulate   run a Discord to test against
-               --port N --users N --guilds N --latency MS --seed N
+               --port N --host ADDRESS --users N --guilds N --latency MS --seed N
+               --fault 429:P or a fault's name, P from 0 to 1; may come several times
   doctor     check the configuration and say what to change
 `
 

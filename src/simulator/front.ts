@@ -5,9 +5,12 @@ import type { Incoming, Ruling } from './exchange.ts'
 import type { Messages } from './world/messages.ts'
 
 /** What is asked of the simulator itself, and not of Discord's API: no limits, no faults, not in the ledger. */
-export type Front = (incoming: Incoming) => Ruling | undefined
+export type Front = (incoming: Incoming) => Ruling | Promise<Ruling> | undefined
 
-export function createFront(messages: Messages, levers: (incoming: Incoming) => Answer | undefined): Front {
+export function createFront(
+  messages: Messages,
+  levers: (incoming: Incoming) => Answer | Promise<Answer> | undefined,
+): Front {
   const file = (path: string): Answer | undefined => {
     const id = /^\/attachments\/\d+\/(\d+)\/[^/]+$/.exec(path)?.[1]
     if (id === undefined) return undefined
@@ -32,10 +35,11 @@ export function createFront(messages: Messages, levers: (incoming: Incoming) => 
 
   return (incoming) => {
     const { method, path, headers } = incoming
-    if (method === 'OPTIONS' && headers['access-control-request-method'] !== undefined)
+    const isPreflight = method === 'OPTIONS' && headers['access-control-request-method'] !== undefined
+    if (isPreflight && !path.startsWith('/_simulator'))
       return rulingOf({ status: 204, type: null, body: '', headers: preflightLines(headers), origin: 'discord' })
     const answer = levers(incoming) ?? (method === 'GET' ? file(path) : undefined)
-    return answer && rulingOf(answer)
+    return answer instanceof Promise ? answer.then(rulingOf) : answer && rulingOf(answer)
   }
 }
 

@@ -32,6 +32,7 @@ import type { Resources } from './resources/resources.ts'
 import { invalidVersion } from './resources/users.ts'
 import { type Match, matchRoute, type Route, withoutBase } from './routes.ts'
 import type { Settings } from './settings.ts'
+import type { Standings } from './standings.ts'
 import type { Application } from './world/application.ts'
 
 /** Everything that has a say in an answer. */
@@ -42,6 +43,7 @@ export interface Panel {
   readonly faults: Faults
   readonly invalidRequests: InvalidRequests
   readonly ledger: LedgerOfCalls
+  readonly standings: Standings
   readonly oauth: OAuth
   readonly resources: Resources
 }
@@ -52,7 +54,7 @@ export interface Panel {
  * judged one after the other in the order in which they arrive.
  */
 export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
-  const { settings, application, credentials, faults, invalidRequests, ledger, oauth, resources } = panel
+  const { settings, application, credentials, faults, invalidRequests, ledger, standings, oauth, resources } = panel
   const { clock } = settings
   const buckets = createBuckets(settings.userGuildsLimit)
   const bucketOf = (match: Match | undefined) => (match?.route?.bucket ? buckets[match.route.bucket] : undefined)
@@ -108,7 +110,9 @@ export function createReferee(panel: Panel): (incoming: Incoming) => Ruling {
     if (!accepts(route, caller)) return unauthorized
     if (route.bucket) {
       const bucket = buckets[route.bucket]
-      const verdict = limiter.take(bucketKey(route, bucket, caller, match), bucket[roleOf(caller)], nowMs)
+      const key = bucketKey(route, bucket, caller, match)
+      const verdict = limiter.take(key, bucket[roleOf(caller)], nowMs)
+      standings.note(key, route.template, caller.userId, verdict, nowMs)
       bucketLines.push(...bucketHeaders(verdict, bucket.hash, wallMs))
       if (!verdict.allowed) return rateLimited('user', verdict.retryAfterMs, bucketLines.splice(0), true)
     }

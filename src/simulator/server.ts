@@ -24,9 +24,12 @@ export async function startServer(
   latencyMs: readonly [Milliseconds, Milliseconds],
   random: Random,
   judge: (incoming: Incoming) => Ruling,
-  front: (incoming: Incoming) => Ruling | undefined,
+  front: (incoming: Incoming) => Ruling | Promise<Ruling> | undefined,
 ): Promise<Server> {
   const pending = new Set<() => void>()
+  // Counts up with everything that happens at the sockets, so that a virtual clock can wait until nothing does.
+  let activity = 0
+  const unwatch = watchedBy(clock, () => activity)
   let closing: Promise<void> | undefined
   const [least, most] = latencyMs
 
@@ -76,6 +79,10 @@ export async function startServer(
     if (closing) return
     const incoming = incomingOf(request, body)
     const own = front(incoming)
+    if (own instanceof Promise) {
+      void own.then((ruling) => deliver(ruling, response))
+      return
+    }
     if (own) return deliver(own, response)
     const halfMs = (least === most ? least : least + (most - least) * random.next()) / 2
     const arrive = () => {
@@ -89,9 +96,11 @@ export async function startServer(
   }
 
   const server = createServer((request, response) => {
+    activity++
     // A client that goes away is its own affair.
     request.on('error', () => {})
     response.on('error', () => {})
+    response.on('close', () => activity++)
     const { headers } = request
     if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) {
       handle(request, response, EMPTY)
@@ -99,6 +108,7 @@ export async function startServer(
     }
     readBody(request, (body) => handle(request, response, body))
   })
+  server.on('connection', () => activity++)
   // An idle connection that the server ends while a client reuses it would look like a fault nobody asked for.
   server.keepAliveTimeout = 0
 
@@ -114,6 +124,7 @@ export async function startServer(
     port: (server.address() as AddressInfo).port,
     close() {
       closing ??= new Promise((resolve) => {
+        unwatch()
         for (const cancel of pending) cancel()
         pending.clear()
         server.close(() => resolve())
@@ -168,4 +179,8 @@ function deliver({ status, headers, body, delivery }: Ruling, response: ServerRe
     return
   }
   response.write(Buffer.from(body).subarray(0, bytes >> 1), () => response.destroy())
+}
+
+function watchedBy(clock: Clock, count: () => number): () => void {
+  return 'watch' in clock && typeof clock.watch === 'function' ? clock.watch(count) : () => {}
 }

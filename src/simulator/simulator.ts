@@ -1,23 +1,27 @@
-import type { FaultKind, FaultOptions } from './fault-options.ts'
 import { createFaults } from './faults.ts'
 import { createFront } from './front.ts'
 import { createInteractions } from './interactions.ts'
+import { intercept } from './intercept.ts'
 import { createInvalidRequests } from './invalid-requests.ts'
-import { type Call, createLedgerOfCalls } from './ledger-of-calls.ts'
+import { createLedgerOfCalls } from './ledger-of-calls.ts'
+import { createLevers } from './levers.ts'
 import { createCredentials } from './oauth/credentials.ts'
 import { createOAuth } from './oauth/oauth.ts'
 import { createReferee } from './referee.ts'
+import { isRecord } from './resources/call.ts'
 import { createResources } from './resources/resources.ts'
 import { createWebhook } from './resources/webhooks.ts'
 import { startServer } from './server.ts'
 import { checkedSettings, type SimulatorOptions } from './settings.ts'
-import { postWebhook, type WebhookBody } from './webhook.ts'
+import type { Simulator } from './simulator-face.ts'
+import { createStandings } from './standings.ts'
+import { createDeliveries } from './webhook.ts'
 import { createApplication } from './world/application.ts'
 import { createWorld } from './world/create-world.ts'
 import { toGuild } from './world/guild.ts'
 import { createPeople, type SimulatedUser } from './world/people.ts'
 import { createRandom } from './world/random.ts'
-import { fillWorld, type SavedWorld, saveWorld } from './world/saved.ts'
+import { fillWorld, saveWorld } from './world/saved.ts'
 import { isSnowflake } from './world/snowflake.ts'
 import { toPublicUser } from './world/user-objects.ts'
 
@@ -26,86 +30,11 @@ export type { InvalidLimit } from './invalid-requests.ts'
 export type { Call } from './ledger-of-calls.ts'
 export type { Limit } from './limits.ts'
 export type { SimulatorOptions } from './settings.ts'
+export type { SimulatedGuild, Simulator } from './simulator-face.ts'
 export { createVirtualClock, type VirtualClock } from './virtual-clock.ts'
 export type { Membership, SimulatedUser } from './world/people.ts'
 export type { SavedWorld } from './world/saved.ts'
 export type { MembershipData, UserData } from './world/user-data.ts'
-
-/** A guild, as far as tests need to know its ids. Types of channels are Discord's numbers: 0 text, 2 voice. */
-export interface SimulatedGuild {
-  readonly id: string
-  readonly name: string
-  readonly ownerId: string
-  readonly channels: ReadonlyArray<{ readonly id: string; readonly name: string; readonly type: number }>
-  readonly roles: ReadonlyArray<{ readonly id: string; readonly name: string; readonly permissions: string }>
-}
-
-/** A running Discord of your own. */
-export interface Simulator {
-  /** Base URL to give as DISCORD_API_BASE_URL, such as `http://127.0.0.1:40123/api/v10`. */
-  readonly url: string
-  /** All users, the same for the same seed. Their guild lists show joins and leaves. */
-  readonly users: readonly SimulatedUser[]
-  /** Every guild with its channels and roles, as they are now. */
-  readonly guilds: readonly SimulatedGuild[]
-  /** For `Authorization: Bot …`. The bot is in every guild until `leaveGuild(botId, guildId)`. */
-  readonly botToken: string
-  /** The bot's user id; the same as `clientId`, as for Discord's own applications. */
-  readonly botId: string
-  readonly clientId: string
-  readonly clientSecret: string
-  /** The application's Ed25519 public key in hex: DISCORD_PUBLIC_KEY. */
-  readonly publicKey: string
-  /**
-   * Switches trouble on until the returned function is called, or for `forMs`, or for `times` calls. Throws a
-   * TypeError or RangeError for a kind, route, user or value that could never have an effect.
-   */
-  fault(kind: FaultKind, options?: FaultOptions): () => void
-  /**
-   * Every call that reached the simulator, oldest first, also those it answered with an error. The array is live, and
-   * bounded by the option `maxCalls`.
-   */
-  readonly calls: readonly Call[]
-  /** Takes a user (or the bot) out of a guild. Throws a TypeError if there is no such user, or they are not in it. */
-  leaveGuild(userId: string, guildId: string): void
-  /**
-   * Puts a user (or the bot) into a guild, or changes their `permissions` there. A guild with an id that is not known
-   * yet is created, with the bot in it; a known one keeps its name. `permissions` defaults to what @everyone may;
-   * `owner: true` makes the user its owner.
-   */
-  joinGuild(userId: string, guild: { id: string; name: string; permissions?: string; owner?: boolean }): void
-  /** From now on every token and code of this user is refused. A new login works. */
-  revoke(userId: string): void
-  /**
-   * Revokes, and posts APPLICATION_DEAUTHORIZED to `webhookUrl`, signed as Discord signs. Resolves to the HTTP status of
-   * the answer, or 0 when there is no URL or nobody answered within 3 s.
-   */
-  deauthorize(userId: string, webhookUrl?: string): Promise<number>
-  /**
-   * Posts a PING to a webhook URL, as Discord does before it accepts one; with `forged`, under a signature that does
-   * not fit. Resolves to the HTTP status (wanted: 204, and 401 for a forged one), or 0 when nobody answered within 3 s.
-   */
-  ping(webhookUrl: string, options?: { forged?: boolean }): Promise<number>
-  /**
-   * Another access token for a user: with fewer `scopes`, a shorter life, or issued to another application. Defaults:
-   * the scopes of the user's first token, `tokenLifetimeMs`, and `clientId`.
-   */
-  issueToken(
-    userId: string,
-    options?: { scopes?: readonly string[]; lifetimeMs?: number; applicationId?: string },
-  ): string
-  /** The world as JSON, for the option `world` of another simulator. */
-  save(): SavedWorld
-  /**
-   * Whoever comes next to `/oauth2/authorize` is this user (id or username), or presses Cancel, at once and without a
-   * click, also where a page would have been shown. Said again before that, the last word counts. Throws a TypeError
-   * if there is no such user.
-   */
-  nextLogin(user: string | 'deny'): void
-  /** Stops listening and ends every connection, also those that hang. Safe to call twice. */
-  close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
 
 const FIRST_SCOPES = ['identify', 'email', 'guilds', 'guilds.members.read']
 
@@ -128,6 +57,9 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const faults = createFaults(createRandom(seed, 'faults'))
   const ledger = createLedgerOfCalls(settings.maxCalls)
   const closed = new AbortController()
+  const deliveries = createDeliveries(application, clock, closed.signal)
+  const interceptions = new Set<() => void>()
+  const standings = createStandings()
   const firstScopes = FIRST_SCOPES.filter((scope) => settings.scopes.includes(scope))
 
   const issue = (
@@ -162,6 +94,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     credentials,
     faults,
     ledger,
+    standings,
     invalidRequests: createInvalidRequests(settings.invalidLimit),
     oauth,
     resources: createResources(
@@ -178,7 +111,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     settings.latencyMs,
     createRandom(seed, 'latency'),
     judge,
-    createFront(world.messages, () => undefined),
+    createFront(world.messages, (incoming) => levers(incoming)),
   )
 
   origin = originOf(settings.host, server.port)
@@ -192,13 +125,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const checkMember = (userId: string) => {
     if (userId !== people.bot.id) userOf(userId)
   }
-  const checkWebhookUrl = (url: string) => {
+  const checkWebhookUrl = (url: string, name = 'webhookUrl') => {
     if (!URL.canParse(url) || !/^https?:/i.test(url))
-      throw new TypeError(`webhookUrl must be an http or https URL, not ${JSON.stringify(url)}`)
+      throw new TypeError(`${name} must be an http or https URL, not ${JSON.stringify(url)}`)
   }
-  const post = async (url: string, body: WebhookBody, forged = false) =>
-    closed.signal.aborted ? 0 : postWebhook(url, body, application, clock, closed.signal, forged)
-
   const simulator: Simulator = {
     url: `${origin}/api/v10`,
     users: people.users,
@@ -231,6 +161,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     },
     joinGuild(userId, guild) {
       checkMember(userId)
+      if (!isRecord(guild)) throw new TypeError('guild must be an object with an id and a name')
       if (!isSnowflake(guild.id))
         throw new TypeError(`guild.id must be a Discord id (up to 20 digits), not ${JSON.stringify(guild.id)}`)
       if (typeof guild.name !== 'string' || guild.name === '')
@@ -249,14 +180,31 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       if (webhookUrl !== undefined) checkWebhookUrl(webhookUrl)
       credentials.revokeAll(user.id, application.id)
       if (webhookUrl === undefined) return 0
-      return post(webhookUrl, {
+      return deliveries.event(webhookUrl, {
         type: 1,
         event: { type: 'APPLICATION_DEAUTHORIZED', data: { user: toPublicUser(people.somebody(user.id)!) } },
       })
     },
     async ping(webhookUrl, { forged = false } = {}) {
       checkWebhookUrl(webhookUrl)
-      return post(webhookUrl, { type: 0 }, forged)
+      return deliveries.event(webhookUrl, { type: 0 }, forged)
+    },
+    async interact(url, interaction) {
+      checkWebhookUrl(url, 'url')
+      if (!isRecord(interaction)) throw new TypeError('interaction must be an object')
+      const { body, token } = interactions.begin(interaction)
+      const { status, text } = await deliveries.post(url, JSON.stringify(body))
+      const answer = parsed(text)
+      if (status >= 200 && status < 300) interactions.answered(token, answer)
+      return { status, body: answer }
+    },
+    intercept() {
+      const end = intercept(origin)
+      interceptions.add(end)
+      return () => {
+        interceptions.delete(end)
+        end()
+      }
     },
     issueToken(userId, { scopes = firstScopes, lifetimeMs = tokenLifetimeMs, applicationId = application.id } = {}) {
       return issue(userOf(userId).id, scopes, lifetimeMs, applicationId)
@@ -269,10 +217,20 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     },
     close() {
       closed.abort()
+      for (const end of interceptions) end()
+      interceptions.clear()
       return server.close()
     },
     [Symbol.asyncDispose]: () => simulator.close(),
   }
+  const levers = createLevers({
+    simulator,
+    faults,
+    ledger,
+    checkMember,
+    standings: () => standings.list(clock.monotonic()),
+    now: () => clock.monotonic(),
+  })
   return simulator
 }
 
@@ -280,4 +238,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 function originOf(host: string, port: number): string {
   const name = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
   return `http://${name.includes(':') ? `[${name}]` : name}:${port}`
+}
+
+/** JSON as a value, anything else as the text it is; undefined for nothing. */
+function parsed(text: string): unknown {
+  if (text === '') return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createVirtualClock } from '../../src/simulator/simulator.ts'
+import { createVirtualClock, startSimulator } from '../../src/simulator/simulator.ts'
 
 describe('the virtual clock', () => {
   it('starts where it is told, with monotonic at 0, and stands still', async () => {
@@ -74,5 +74,39 @@ describe('the virtual clock', () => {
     expect([clock.now(), clock.monotonic()]).toEqual([500, 0])
     await clock.advance(10)
     expect([clock.now(), clock.monotonic()]).toEqual([510, 10])
+  })
+
+  it('settles requests that were under way: sixty at 50 ms are all answered after 50 ms', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock, latencyMs: 50, users: 60 })
+    let answered = 0
+    const all = simulator.users.map(async ({ accessToken }) => {
+      const response = await fetch(`${simulator.url}/users/@me/guilds`, {
+        headers: { authorization: `Bearer ${accessToken}` },
+      })
+      await response.text()
+      answered++
+    })
+    await clock.advance(49)
+    expect(answered).toBe(0)
+    await clock.advance(1)
+    expect(answered).toBe(60)
+    await Promise.all(all)
+    expect(simulator.calls).toHaveLength(60)
+  })
+
+  it('watches nobody once the simulator is closed', async () => {
+    const clock = createVirtualClock()
+    let asked = 0
+    const end = clock.watch(() => {
+      asked++
+      return 0
+    })
+    await clock.advance(1)
+    expect(asked).toBeGreaterThan(0)
+    end()
+    asked = 0
+    await clock.advance(1)
+    expect(asked).toBe(0)
   })
 })

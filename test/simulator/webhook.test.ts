@@ -11,12 +11,13 @@ interface Delivery {
 }
 
 /** A receiver that answers with `status`, or never if it is 0. */
-async function receiver(status: number) {
+async function receiver(answer: number | (() => number)) {
   const deliveries: Delivery[] = []
   const server = createServer(async (request, response) => {
     let body = ''
     for await (const chunk of request) body += chunk
     deliveries.push({ headers: request.headers, body })
+    const status = typeof answer === 'number' ? answer : answer()
     if (status !== 0) response.writeHead(status).end()
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -95,6 +96,44 @@ describe('deauthorize', () => {
     await expect(simulator.deauthorize(simulator.users[0]!.id, 'ftp://x')).rejects.toThrow(/webhookUrl must be/)
     await expect(simulator.ping('nonsense')).rejects.toThrow(TypeError)
     expect((await visit(simulator, '/users/@me', { as: bearer(simulator) })).status).toBe(200)
+  })
+})
+
+describe('an event that was not taken', () => {
+  it('is sent again after 10 s, 20 s and so on, until it is taken', async () => {
+    const clock = createVirtualClock()
+    await using simulator = await startSimulator({ clock })
+    const statuses = [500, 404, 204]
+    await using receiving = await receiver(() => statuses.shift() ?? 204)
+    expect(await simulator.deauthorize(simulator.users[0]!.id, receiving.url)).toBe(500)
+    await clock.advance(9_999)
+    expect(receiving.deliveries).toHaveLength(1)
+    await clock.advance(1)
+    await expect.poll(() => receiving.deliveries.length, { interval: 1 }).toBe(2)
+    await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(1)
+    await clock.advance(20_000)
+    await expect.poll(() => receiving.deliveries.length, { interval: 1 }).toBe(3)
+    const [first, , third] = receiving.deliveries
+    expect(third!.body).toBe(first!.body)
+    expect(signatureFits(third!, simulator.publicKey)).toBe(true)
+    await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(0)
+  })
+
+  it('is given up after ten minutes, or when the simulator closes', async () => {
+    const clock = createVirtualClock()
+    const simulator = await startSimulator({ clock })
+    await using receiving = await receiver(500)
+    await simulator.deauthorize(simulator.users[0]!.id, receiving.url)
+    for (const [nth, waitMs] of [10, 20, 40, 80, 160].map((s) => s * 1000).entries()) {
+      await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(1)
+      await clock.advance(waitMs)
+      await expect.poll(() => receiving.deliveries.length, { interval: 1 }).toBe(nth + 2)
+    }
+    await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(0)
+    await simulator.deauthorize(simulator.users[0]!.id, receiving.url)
+    await expect.poll(() => clock.sleepers, { interval: 1 }).toBe(1)
+    await simulator.close()
+    expect(clock.sleepers).toBe(0)
   })
 })
 

@@ -10,8 +10,8 @@ export function snowflake(random: Random, nth: number): string {
 }
 
 /** Whether `text` could be an id at all. */
-export function isSnowflake(text: string): boolean {
-  return /^\d{1,20}$/.test(text)
+export function isSnowflake(text: unknown): boolean {
+  return typeof text === 'string' && /^\d{1,20}$/.test(text)
 }
 
 /** Discord's first millisecond. */
