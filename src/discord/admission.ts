@@ -116,7 +116,7 @@ export class Admission {
       const pass = this.#egress.pass(call.route.name)
       if (pass !== 'wait') return this.#issued(permit, pass === 'probe', stranger)
       permit.principal.giveBack(permit)
-      await errand.until((signal) => this.#egress.nextChange(signal), 'egress')
+      await errand.until((onGivingUp) => this.#egress.nextChange(onGivingUp), 'egress')
     }
   }
 
@@ -263,7 +263,7 @@ export class Admission {
     errand.mayWait(principal.estimateMs(errand.call), 'user')
     // It was perhaps woken for a place that it does not use yet.
     if (stranger) this.#budget.wakeNextStranger()
-    return errand.until((signal) => principal.take(errand.call, signal), 'user')
+    return errand.until((onGivingUp) => principal.take(errand.call, onGivingUp), 'user')
   }
 
   #heldFor(call: Call, principal: Principal): { ms: Milliseconds; scope: RateLimitScope } | undefined {
@@ -280,7 +280,8 @@ export class Admission {
   async #strangersWait(errand: Errand): Promise<boolean> {
     const stoppedMs = this.#budget.strangersStoppedForMs()
     if (stoppedMs === 0) return false
-    if (stoppedMs === 'soon') await errand.until((signal) => this.#budget.nextStrangerAnswered(signal), 'egress')
+    if (stoppedMs === 'soon')
+      await errand.until((onGivingUp) => this.#budget.nextStrangerAnswered(onGivingUp), 'egress')
     else await errand.sleep(stoppedMs, 'egress')
     return true
   }

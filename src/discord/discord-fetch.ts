@@ -4,6 +4,7 @@ import { closedError, DiscordUnavailableError, type RateLimitScope } from '../er
 import type { Events } from '../events/events.ts'
 import { traced } from '../events/trace.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
+import { Alarms } from '../time/alarms.ts'
 import { atTurnsEnd, type Clock, type Milliseconds } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { Admission, principalOfToken } from './admission.ts'
@@ -17,7 +18,7 @@ import {
   troubleError,
 } from './call-errors.ts'
 import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './call-options.ts'
-import { Errand, type RetryPolicy } from './errand.ts'
+import { Errand, type ErrandNeeds, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
 import type { KnownGet } from './known-routes.ts'
 import { OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
@@ -61,6 +62,7 @@ export class DiscordClient {
   readonly #options: DiscordClientOptions
   readonly #clock: Clock
   readonly #events: Events
+  readonly #needs: ErrandNeeds
   readonly #transport: Transport
   readonly #admission: Admission
   readonly #flights = new SingleFlight<Answer>('cancel')
@@ -73,6 +75,7 @@ export class DiscordClient {
     this.#options = options
     this.#clock = options.clock
     this.#events = options.events
+    this.#needs = { clock: options.clock, alarms: new Alarms(options.clock), events: options.events }
     this.#transport = new Transport(options)
     this.#admission = new Admission(options)
   }
@@ -306,7 +309,7 @@ export class DiscordClient {
     signal: AbortSignal,
     orRefusal = false,
   ): Promise<Answer> {
-    const errand = new Errand(call, policy, signal, this.#clock, this.#events)
+    const errand = new Errand(call, policy, signal, this.#needs)
     progress.errand = errand
     this.#admission.enter(call)
     try {

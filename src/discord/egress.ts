@@ -1,6 +1,6 @@
 import { Breaker, type BreakerState } from '../concurrency/breaker.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
-import { Waiters } from './waiters.ts'
+import { type OnGivingUp, Waiters } from './waiters.ts'
 
 const FIRST_BLOCK_MS: Milliseconds = 60_000
 const LONGEST_BLOCK_MS: Milliseconds = 60 * 60 * 1000
@@ -150,9 +150,9 @@ export class Egress {
     this.#breaker.abandonProbe()
   }
 
-  /** Resolves when the breaker changes; rejects with `signal.reason`. */
-  nextChange(signal: AbortSignal): Promise<void> {
-    return this.#changed.wait(signal)
+  /** Resolves when the breaker changes; rejects with the reason that `onGivingUp` gives. */
+  nextChange(onGivingUp: OnGivingUp): Promise<void> {
+    return this.#changed.wait(onGivingUp)
   }
 
   #routeMs(route: string, now: Milliseconds): Milliseconds {

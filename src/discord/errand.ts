@@ -1,8 +1,10 @@
 import { DiscordRateLimitError, type RateLimitScope } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
+import type { Alarms } from '../time/alarms.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
-import { withDeadline } from '../time/deadline.ts'
+import { onAbort } from '../time/on-abort.ts'
 import type { Call } from './call.ts'
+import type { OnGivingUp } from './waiters.ts'
 
 /** What a call has to keep to while it waits and retries. */
 export interface RetryPolicy {
@@ -17,6 +19,14 @@ export interface RetryPolicy {
 /** Said where nobody can know how long it would have taken. */
 const UNKNOWN_WAIT_MS: Milliseconds = 1000
 
+/** What an errand needs of its client. */
+export interface ErrandNeeds {
+  readonly clock: Clock
+  /** For all calls that wait. */
+  readonly alarms: Alarms
+  readonly events: Events
+}
+
 /** One call on its way to an answer: how often it was sent, and how long it may still wait. A wait that is known not to fit is refused before it begins. */
 export class Errand {
   readonly call: Call
@@ -30,15 +40,17 @@ export class Errand {
   /** How long it may still wait, all its waits together. */
   leftMs: Milliseconds
   readonly #clock: Clock
+  readonly #alarms: Alarms
   readonly #events: Events
 
-  constructor(call: Call, policy: RetryPolicy, signal: AbortSignal, clock: Clock, events: Events) {
+  constructor(call: Call, policy: RetryPolicy, signal: AbortSignal, { clock, alarms, events }: ErrandNeeds) {
     this.call = call
     this.policy = policy
     this.signal = signal
     this.beganAt = clock.monotonic()
     this.leftMs = policy.maxWaitMs
     this.#clock = clock
+    this.#alarms = alarms
     this.#events = events
   }
 
@@ -46,21 +58,39 @@ export class Errand {
   async sleep(ms: Milliseconds, scope: RateLimitScope): Promise<void> {
     this.mayWait(ms, scope)
     const began = this.#clock.monotonic()
-    await this.#clock.sleep(ms, this.signal)
+    await new Promise<void>((resolve, reject) => {
+      if (this.signal.aborted) return reject(this.signal.reason)
+      const cancelAlarm = this.#alarms.after(ms, () => {
+        unlisten()
+        resolve()
+      })
+      const unlisten = onAbort(this.signal, () => {
+        cancelAlarm()
+        reject(this.signal.reason)
+      })
+    })
     this.leftMs -= this.#clock.monotonic() - began
   }
 
   /** Waits for something that has no known time, until what is left has passed. */
-  async until<T>(wait: (signal: AbortSignal) => Promise<T>, scope: RateLimitScope): Promise<T> {
+  async until<T>(wait: (onGivingUp: OnGivingUp) => Promise<T>, scope: RateLimitScope): Promise<T> {
+    if (this.signal.aborted) throw this.signal.reason
     const began = this.#clock.monotonic()
     try {
-      return await withDeadline(
-        this.#clock,
-        this.leftMs,
-        [this.signal],
-        () => this.#tooLong(UNKNOWN_WAIT_MS, scope),
-        wait,
-      )
+      return await wait((giveUp) => {
+        const unlisten = onAbort(this.signal, () => {
+          cancelAlarm()
+          giveUp(this.signal.reason)
+        })
+        const cancelAlarm = this.#alarms.after(this.leftMs, () => {
+          unlisten()
+          giveUp(this.#tooLong(UNKNOWN_WAIT_MS, scope))
+        })
+        return () => {
+          unlisten()
+          cancelAlarm()
+        }
+      })
     } finally {
       this.leftMs -= this.#clock.monotonic() - began
     }

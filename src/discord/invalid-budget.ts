@@ -1,7 +1,7 @@
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { Priority } from './call.ts'
 import type { InvalidRequests } from './fleet.ts'
-import { Waiters } from './waiters.ts'
+import { type OnGivingUp, Waiters } from './waiters.ts'
 
 /** Discord bans an address after this many 401, 403 and 429 (not `shared`) within ten minutes (docs, topic Rate Limits, Invalid Request Limit). */
 export const INVALID_LIMIT = 10_000
@@ -131,9 +131,9 @@ export class InvalidBudget {
     if (this.strangersStoppedForMs() === 0) this.#strangerAnswered.wakeOne()
   }
 
-  /** Resolves when it is worth asking again whether a stranger may go; rejects with `signal.reason`. */
-  nextStrangerAnswered(signal: AbortSignal): Promise<void> {
-    return this.#strangerAnswered.wait(signal)
+  /** Resolves when it is worth asking again whether a stranger may go; rejects with the reason that `onGivingUp` gives. */
+  nextStrangerAnswered(onGivingUp: OnGivingUp): Promise<void> {
+    return this.#strangerAnswered.wait(onGivingUp)
   }
 
   /** An answer that Discord counts as invalid: 401, 403, or 429 that is not `shared`. */

@@ -1,9 +1,9 @@
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
-import { onAbort } from '../time/on-abort.ts'
 import { Bucket, type Waiter } from './bucket.ts'
 import type { BucketReport, Call, Priority } from './call.ts'
 import { GlobalLimit } from './global-limit.ts'
 import { Permit, type PermitIssuer } from './permit.ts'
+import type { OnGivingUp } from './waiters.ts'
 import { orderOfTurn, PRIORITIES } from './waiting-line.ts'
 
 /** What all principals share: a first guess at which routes Discord counts together, and what is known of the way to it. */
@@ -58,11 +58,10 @@ export class Principal implements PermitIssuer {
 
   /**
    * A permit as soon as there is one: by priority, buckets of one priority in turn, calls of one bucket in order.
-   * Rejects with `signal.reason`.
+   * Rejects with the reason that `onGivingUp` gives.
    */
-  take(call: Call, signal: AbortSignal): Promise<Permit<Bucket>> {
+  take(call: Call, onGivingUp: OnGivingUp): Promise<Permit<Bucket>> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason)
       const bucket = this.#bucketOf(call)
       const waiter: Waiter = {
         call,
@@ -72,13 +71,13 @@ export class Principal implements PermitIssuer {
           resolve(permit)
         },
       }
-      const unlisten = onAbort(signal, () => {
+      const unlisten = onGivingUp((reason) => {
         waiter.bucket.line.leave(waiter)
         const principal = this.#now()
         if (waiter.bucket.line.waiting(call.priority) === 0)
           principal.#sort(waiter.bucket, principal.#known.clock.monotonic())
         if (!principal.#anybodyWaits()) principal.#setAlarm(Number.POSITIVE_INFINITY)
-        reject(signal.reason)
+        reject(reason)
       })
       bucket.line.join(waiter)
       this.#sort(bucket, this.#known.clock.monotonic())

@@ -1,22 +1,22 @@
-import { onAbort } from '../time/on-abort.ts'
+/** Calls `giveUp` with the reason once a caller waits no longer; the returned function ends that. */
+export type OnGivingUp = (giveUp: (reason: unknown) => void) => () => void
 
-/** Callers that wait for something to happen, and stop waiting when their signal aborts. */
+/** Callers that wait for something to happen. */
 export class Waiters {
   /** In order of arrival. */
   readonly #waiting = new Set<() => void>()
 
-  /** Resolves when it happens next; rejects with `signal.reason`. */
-  wait(signal: AbortSignal): Promise<void> {
+  /** Resolves when it happens next; rejects with the reason that `onGivingUp` gives. */
+  wait(onGivingUp: OnGivingUp): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (signal.aborted) return reject(signal.reason)
       const wake = () => {
         this.#waiting.delete(wake)
-        unlisten()
+        end()
         resolve()
       }
-      const unlisten = onAbort(signal, () => {
+      const end = onGivingUp((reason) => {
         this.#waiting.delete(wake)
-        reject(signal.reason)
+        reject(reason)
       })
       this.#waiting.add(wake)
     })

@@ -74,6 +74,11 @@ export interface Holdfast {
   ready(options?: { deadlineMs?: Milliseconds }): Promise<void>
   /** Calls `listener` with every event from now on; the returned function ends that. */
   on(listener: (event: HoldfastEvent) => void): () => void
+  /**
+   * For an operator who knows that a block of this address by Discord or Cloudflare is over: calls go on at once, in every
+   * process of the fleet, instead of after the block's own time. If it is not over, the next answer says so.
+   */
+  liftBlock(): void
   stats(): HoldfastStats
   /** Ends background work and connections; waits at most `deadlineMs` (default 5 000) for loads under way. Idempotent. */
   close(options?: { deadlineMs?: Milliseconds }): Promise<void>
@@ -251,6 +256,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
       await Promise.all([redis?.connection.ready(deadlineMs), isOn && databaseReady(ledger, deadlineMs)])
     },
     on: (listener) => events.on(listener),
+    liftBlock: () => discord.liftBlock(),
     stats: () => ({
       cache: cache.stats(),
       discord: discord.stats(),

@@ -1,14 +1,17 @@
 import { atTurnsEnd } from './clock.ts'
 
-/** Those who listen to one signal, and how our one listener on it is taken off. */
+/** Those who listen to one signal, and our one listener on it. */
 interface Listeners {
   readonly calls: Set<() => void>
   readonly heard: () => void
 }
 
-const listening = new WeakMap<AbortSignal, Listeners>()
+/** Kept on the signal itself: a WeakMap of as many signals as there are calls costs the collector more than the calls. */
+const LISTENERS = Symbol('holdfast.listeners')
+type Heard = AbortSignal & { [LISTENERS]?: Listeners | undefined }
+
 /** How many are told at once; the rest hear of it in the next turns of the event loop, so that no abort holds the loop for long. */
-const AT_ONCE = 200
+const AT_ONCE = 100
 
 /**
  * Calls `call` once when the signal aborts, unless the returned function is called first. The signal must not be aborted
@@ -16,26 +19,27 @@ const AT_ONCE = 200
  * that comes or goes, and ten thousand of them on one signal hold the event loop for seconds.
  */
 export function onAbort(signal: AbortSignal, call: () => void): () => void {
-  let listeners = listening.get(signal)
-  if (!listeners) {
-    const calls = new Set<() => void>()
-    listeners = {
-      calls,
-      heard: () => {
-        listening.delete(signal)
-        tell(calls)
-      },
-    }
-    listening.set(signal, listeners)
-    signal.addEventListener('abort', listeners.heard, { once: true })
-  }
-  const { calls, heard } = listeners
-  calls.add(call)
+  const of: Heard = signal
+  const listeners = of[LISTENERS] ?? listen(of)
+  listeners.calls.add(call)
   return () => {
-    if (!calls.delete(call) || calls.size > 0 || listening.get(signal)?.calls !== calls) return
-    listening.delete(signal)
-    signal.removeEventListener('abort', heard)
+    if (!listeners.calls.delete(call) || listeners.calls.size > 0 || of[LISTENERS] !== listeners) return
+    of[LISTENERS] = undefined
+    of.removeEventListener('abort', listeners.heard)
   }
+}
+
+function listen(signal: Heard): Listeners {
+  const calls = new Set<() => void>()
+  const heard = () => {
+    signal[LISTENERS] = undefined
+    tell(calls)
+  }
+  const listeners = { calls, heard }
+  // Not to be seen by whoever looks at the signal.
+  Object.defineProperty(signal, LISTENERS, { value: listeners, writable: true, configurable: true })
+  signal.addEventListener('abort', heard, { once: true })
+  return listeners
 }
 
 function tell(calls: Set<() => void>): void {

@@ -1,5 +1,6 @@
 import { createHoldfast, type HoldfastEvent, type HoldfastOptions } from 'holdfast'
 import nock from 'nock'
+import type { OnGivingUp } from '../../src/discord/waiters.ts'
 import type { DiscordRateLimitError } from '../../src/errors/errors.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 
@@ -87,3 +88,13 @@ export const HEADERS = (limit: number, remaining: number, resetAfter: number, bu
   'x-ratelimit-reset-after': String(resetAfter),
   'x-ratelimit-bucket': bucket,
 })
+
+/** A caller that waits until its signal aborts. */
+export const until =
+  (signal: AbortSignal): OnGivingUp =>
+  (giveUp) => {
+    if (signal.aborted) giveUp(signal.reason)
+    const abort = () => giveUp(signal.reason)
+    signal.addEventListener('abort', abort)
+    return () => signal.removeEventListener('abort', abort)
+  }

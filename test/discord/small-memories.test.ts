@@ -9,6 +9,7 @@ import { routeOf } from '../../src/discord/route.ts'
 import { TokenMemory } from '../../src/discord/token-memory.ts'
 import { userAgent, VERSION } from '../../src/discord/user-agent.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+import { until } from './scripted-discord.ts'
 
 describe('TokenMemory', () => {
   test('a token is unknown, then valid or dead; dying ends its validity, for good', () => {
@@ -146,8 +147,8 @@ describe('Egress', () => {
     await clock.advance(5000)
     expect([egress.pass('/a'), egress.pass('/a')]).toEqual(['probe', 'wait'])
     const controller = new AbortController()
-    const left = egress.nextChange(controller.signal)
-    const stayed = egress.nextChange(new AbortController().signal)
+    const left = egress.nextChange(until(controller.signal))
+    const stayed = egress.nextChange(() => () => {})
     controller.abort('gone')
     await expect(left).rejects.toBe('gone')
     egress.free(clock.monotonic(), '/a')

@@ -1,68 +1,65 @@
 import { expect, test, vi } from 'vitest'
-import { Waiters } from '../../src/discord/waiters.ts'
+import { type OnGivingUp, Waiters } from '../../src/discord/waiters.ts'
+import { until } from './scripted-discord.ts'
 
-const never = new AbortController().signal
+const never: OnGivingUp = () => () => {}
 
-test('a ring wakes everybody who waits, once, and nobody who comes later', async () => {
-  const bell = new Waiters()
+test('wakeAll wakes everybody who waits, once, and nobody who comes later', async () => {
+  const waiters = new Waiters()
   const woken: string[] = []
-  const first = bell.wait(never).then(() => woken.push('first'))
-  const second = bell.wait(never).then(() => woken.push('second'))
-  bell.wakeAll()
+  const first = waiters.wait(never).then(() => woken.push('first'))
+  const second = waiters.wait(never).then(() => woken.push('second'))
+  waiters.wakeAll()
   await Promise.all([first, second])
-  void bell.wait(never).then(() => woken.push('late'))
+  void waiters.wait(never).then(() => woken.push('late'))
   await new Promise((resolve) => setImmediate(resolve))
   expect(woken).toEqual(['first', 'second'])
 })
 
-test('ringOne wakes only who has waited longest, in turn, and does nothing where nobody waits', async () => {
-  const bell = new Waiters()
+test('wakeOne wakes only who has waited longest, in turn, and does nothing where nobody waits', async () => {
+  const waiters = new Waiters()
   const woken: number[] = []
-  for (const name of [1, 2, 3]) void bell.wait(never).then(() => woken.push(name))
-  bell.wakeOne()
+  for (const name of [1, 2, 3]) void waiters.wait(never).then(() => woken.push(name))
+  waiters.wakeOne()
   await new Promise((resolve) => setImmediate(resolve))
   expect(woken).toEqual([1])
-  bell.wakeOne()
-  bell.wakeOne()
-  bell.wakeOne()
+  waiters.wakeOne()
+  waiters.wakeOne()
+  waiters.wakeOne()
   await new Promise((resolve) => setImmediate(resolve))
   expect(woken).toEqual([1, 2, 3])
 })
 
-test('who aborts leaves with its reason, and its ring goes to the next', async () => {
-  const bell = new Waiters()
+test('who aborts leaves with its reason, and its turn goes to the next', async () => {
+  const waiters = new Waiters()
   const leaver = new AbortController()
-  const left = bell.wait(leaver.signal)
-  const stayed = bell.wait(never)
+  const left = waiters.wait(until(leaver.signal))
+  const stayed = waiters.wait(never)
   leaver.abort('gone')
   await expect(left).rejects.toBe('gone')
-  bell.wakeOne()
+  waiters.wakeOne()
   await stayed
 })
 
-test('a signal that had aborted before is refused at once', async () => {
-  await expect(new Waiters().wait(AbortSignal.abort('before'))).rejects.toBe('before')
-})
-
-test('no listener stays on the signal after the ring', async () => {
-  const bell = new Waiters()
+test('no listener stays on the signal after it was woken', async () => {
+  const waiters = new Waiters()
   const { signal } = new AbortController()
   const added = vi.spyOn(signal, 'addEventListener')
   const removed = vi.spyOn(signal, 'removeEventListener')
-  const wait = bell.wait(signal)
-  bell.wakeAll()
+  const wait = waiters.wait(until(signal))
+  waiters.wakeAll()
   await wait
   expect(removed.mock.calls.map((call) => call[1])).toEqual(added.mock.calls.map((call) => call[1]))
 })
 
-test('who waits again while it is being woken waits for the next ring', async () => {
-  const bell = new Waiters()
+test('who waits again while it is being woken waits for the next time', async () => {
+  const waiters = new Waiters()
   let again = false
-  const waited = bell.wait(never).then(() => bell.wait(never).then(() => (again = true)))
-  bell.wakeAll()
+  const waited = waiters.wait(never).then(() => waiters.wait(never).then(() => (again = true)))
+  waiters.wakeAll()
   await new Promise((resolve) => setImmediate(resolve))
   expect(again).toBe(false)
-  bell.wakeAll()
+  waiters.wakeAll()
   await waited
   expect(again).toBe(true)
 })
