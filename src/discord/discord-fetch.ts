@@ -1,4 +1,8 @@
-import type { APIUser, RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
+import type {
+  APIUser,
+  RESTAPIPartialCurrentUserGuild,
+  RESTGetAPIOAuth2CurrentAuthorizationResult,
+} from 'discord-api-types/v10'
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
 import { closedError, DiscordUnavailableError, type RateLimitScope } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
@@ -31,6 +35,8 @@ export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
   /** Calls a second of one bot, over all its routes. Default 50. */
   readonly globalPerSecond?: number | undefined
   readonly random: () => number
+  /** How long a page waits: within it, trouble of the house's own two GETs is tried again once. Default 0, which is never. */
+  readonly patienceMs?: Milliseconds | undefined
   readonly events: Events
   /** The other processes, where there are any. */
   readonly fleet?: Fleet | undefined
@@ -105,25 +111,25 @@ export class DiscordClient {
 
   /**
    * `GET /users/@me/guilds` as `getUserGuilds`, for who must not be given an answer to an earlier question: it is always
-   * sent. Trouble (network errors, 500, 502, 503, 504) is tried again once where that is done within `onceMoreWithinMs`.
+   * sent. Trouble (network errors, 500, 502, 503, 504) is tried again once, where that is done within the patience.
    */
   getUserGuildsAnew(
     accessToken: string,
-    { onceMoreWithinMs, ...options }: DiscordFetchOptions & { readonly onceMoreWithinMs?: Milliseconds | undefined },
+    options: DiscordFetchOptions,
     sending?: Sending,
   ): Promise<RESTAPIPartialCurrentUserGuild[]> {
-    const guilds = this.#fetch('/users/@me/guilds', accessToken, options, { joins: false, onceMoreWithinMs, sending })
-    return guilds as Promise<RESTAPIPartialCurrentUserGuild[]>
+    const asked = { joins: false, onceMoreWithinMs: this.#options.patienceMs, sending }
+    return this.#fetch('/users/@me/guilds', accessToken, options, asked) as Promise<RESTAPIPartialCurrentUserGuild[]>
   }
 
-  /** A GET of the house's own: as `fetch`, and trouble is tried again once where that is done within `onceMoreWithinMs`. */
-  fetchOnceMore<Path extends keyof KnownGet>(
-    path: Path,
+  /** `GET /oauth2/@me`: whom the token belongs to, and what it may do. Trouble is tried again as in `getUserGuildsAnew`. */
+  getAuthorization(
     accessToken: string,
-    onceMoreWithinMs: Milliseconds,
     options: DiscordFetchOptions = {},
-  ): Promise<KnownGet[Path]> {
-    return this.#fetch(path, accessToken, options, { joins: true, onceMoreWithinMs }) as Promise<KnownGet[Path]>
+  ): Promise<RESTGetAPIOAuth2CurrentAuthorizationResult> {
+    const asked = { joins: true, onceMoreWithinMs: this.#options.patienceMs }
+    const answer = this.#fetch('/oauth2/@me', accessToken, options, asked)
+    return answer as Promise<RESTGetAPIOAuth2CurrentAuthorizationResult>
   }
 
   async #fetch(

@@ -176,7 +176,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
         return (await cache.get(new OwnKey('token', owner, token), options)).value
       },
     },
-    (accessToken, principal) => discord.fetch(IDENTITY_PATH, accessToken, { principal }),
+    (accessToken, principal) => discord.getAuthorization(accessToken, { principal }),
   )
   const refusedIdentity = (token: string) => () => discord.refusedForMs(IDENTITY_PATH, principalOfToken(token))
 
