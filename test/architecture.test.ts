@@ -100,7 +100,7 @@ const ONLY_IN: ReadonlyArray<{ what: string; pattern: RegExp; in: RegExp }> = [
 /** Modules that may be imported by some files only. */
 const MODULES_ONLY_IN: ReadonlyArray<{ module: RegExp; in: RegExp }> = [
   {
-    module: /^undici$|^(node:)?(http|https|http2|net|tls|dgram|dns)(\/|$)/,
+    module: /^undici(\/|$)|^(node:)?(http|https|http2|net|tls|dgram|dns)(\/|$)/,
     in: /^(discord\/transport\.ts$|simulator\/|cli\/)/,
   },
   // redis/script.ts: the SHA-1 that Redis knows a script by.

@@ -1,15 +1,23 @@
 import { codeOf } from '../errors/code-of.ts'
 import { ConfigError } from '../errors/errors.ts'
 
-// The packages of a database, loaded when one is opened. Each import carries its own `catch`: a bundler then takes a
-// package that is not installed for one that may be missing, and builds the apps that use no database.
+// The packages of a database, loaded when one is opened. Each import stands in a `try` of its own: bundlers then take a
+// package that is not installed for one that may be missing, and build the apps that use no database (webpack, unlike esbuild, does not look for a `catch`).
 
-export function loadKysely(): Promise<typeof import('kysely')> {
-  return import('kysely').catch((error: unknown) => missing('kysely', error))
+export async function loadKysely(): Promise<typeof import('kysely')> {
+  try {
+    return await import('kysely')
+  } catch (error) {
+    return missing('kysely', error)
+  }
 }
 
-export function loadPg(): Promise<typeof import('pg')> {
-  return import('pg').catch((error: unknown) => missing('pg', error))
+export async function loadPg(): Promise<typeof import('pg')> {
+  try {
+    return await import('pg')
+  } catch (error) {
+    return missing('pg', error)
+  }
 }
 
 function missing(name: string, cause: unknown): never {

@@ -1,4 +1,5 @@
-import { type Dispatcher, Pool } from 'undici'
+// Its file: Bun puts a package of its own in the place of the bare name, which has no Pool (docs/decisions/0015-bun.md).
+import { type Dispatcher, Pool } from 'undici/index.js'
 import { type DiscordUnavailableCode, DiscordUnavailableError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 import { onAbort } from '../time/on-abort.ts'

@@ -1,3 +1,4 @@
+import type { Bytes } from '../secrets/bytes.ts'
 import type { Milliseconds } from '../time/clock.ts'
 
 /** A key as it is stored: sealed, and named under the vault's naming key. */
@@ -5,7 +6,7 @@ export interface KeyRow {
   readonly id: string
   readonly name: string
   readonly owner: string
-  readonly sealed: Buffer
+  readonly sealed: Bytes
   /** Raised whenever the row is sealed anew. */
   readonly version: number
   readonly primary: boolean
@@ -18,9 +19,9 @@ export interface KeyRow {
 /** Where a vault keeps its rows. None of its arguments holds a key; each method is one step, done wholly or not at all. */
 export interface KeyStore {
   /** The sealed naming key; `first` becomes it where there is none yet. */
-  namingKey(first: Buffer): Promise<Buffer>
+  namingKey(first: Bytes): Promise<Bytes>
   /** False where `from` is not what is stored any more. */
-  replaceNamingKey(from: Buffer, to: Buffer): Promise<boolean>
+  replaceNamingKey(from: Bytes, to: Bytes): Promise<boolean>
   /** The row of that name that is not deleted. */
   byName(name: string): Promise<KeyRow | undefined>
   /** Those that are not deleted; the primary one first, then the oldest. */
@@ -37,6 +38,6 @@ export interface KeyStore {
   /** Up to `count` rows with ids after `id`, in the order of ids, deleted ones too. */
   page(afterId: string, count: number): Promise<KeyRow[]>
   /** False where the row is gone or has another version by now. */
-  reseal(id: string, version: number, sealed: Buffer): Promise<boolean>
+  reseal(id: string, version: number, sealed: Bytes): Promise<boolean>
   close(): Promise<void>
 }

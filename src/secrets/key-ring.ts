@@ -11,6 +11,7 @@ import {
   timingSafeEqual,
 } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import type { Bytes } from './bytes.ts'
 
 /**
  * A name for a token that is not the token: SHA-256, base64url. Tokens are long and random, so the bare hash tells
@@ -81,7 +82,7 @@ export class KeyRing {
   }
 
   /** Seals a text or bytes for one place: `context` (the full key it is stored under, its version) must be given again to open it. */
-  seal(content: string | Uint8Array, context: string): Buffer {
+  seal(content: string | Uint8Array, context: string): Bytes {
     this.#nonce.writeUIntBE(++this.#sealed, NONCE_BYTES - 6, 6)
     const cipher = createCipheriv(CIPHER, this.#key, this.#nonce)
     cipher.setAAD(Buffer.from(context))
@@ -91,12 +92,12 @@ export class KeyRing {
   }
 
   /** The text, or undefined where it was cut, edited, sealed for another place or under a secret that is not in the ring. */
-  open(sealed: Buffer, context: string): string | undefined {
+  open(sealed: Uint8Array, context: string): string | undefined {
     return this.openBytes(sealed, context)?.toString('utf8')
   }
 
   /** As `open`, for bytes. */
-  openBytes(sealed: Buffer, context: string): Buffer | undefined {
+  openBytes(sealed: Uint8Array, context: string): Bytes | undefined {
     if (sealed.length < TEXT_AT + TAG_BYTES || sealed[0] !== LAYOUT) return undefined
     const key = this.#keyOf(sealed)
     if (!key) return undefined
@@ -114,8 +115,8 @@ export class KeyRing {
   }
 
   /** Whether it was sealed under the newest secret; what was not is worth sealing anew. */
-  isCurrent(sealed: Buffer): boolean {
-    return sealed.length > SALT_AT && sealed.subarray(1, SALT_AT).equals(this.#secrets[0]!.id)
+  isCurrent(sealed: Uint8Array): boolean {
+    return sealed.length > SALT_AT && timingSafeEqual(sealed.subarray(1, SALT_AT), this.#secrets[0]!.id)
   }
 
   /**
@@ -126,8 +127,8 @@ export class KeyRing {
     return derive(this.#secrets.at(-1)!.material, Buffer.alloc(0), 'holdfast names').toString('base64url')
   }
 
-  #keyOf(sealed: Buffer): KeyObject | undefined {
-    const saltedId = sealed.toString('latin1', 1, NONCE_AT)
+  #keyOf(sealed: Uint8Array): KeyObject | undefined {
+    const saltedId = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length).toString('latin1', 1, NONCE_AT)
     const known = this.#derived.get(saltedId)
     if (known) return known
     const id = sealed.subarray(1, SALT_AT)
