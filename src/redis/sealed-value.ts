@@ -29,7 +29,7 @@ export function sealValue(
   text: string,
   { key, version, ...times }: Binding,
   compress: boolean,
-): { readonly head: string; readonly body: Buffer } {
+): { readonly head: string; readonly body: Uint8Array } {
   const small = compress && text.length >= COMPRESSED_FROM ? compressed(text) : undefined
   const head = header.format({ kind: small ? 'compressed' : 'plain', ...times })
   return { head, body: ring.seal(small ?? text, context(key, head, version)) }

@@ -3,5 +3,5 @@
  * TypeScript project for Node's types.
  */
 export interface Bytes extends Uint8Array {
-  toString(encoding?: 'base64' | 'base64url' | 'hex' | 'latin1'): string
+  toString(encoding?: 'base64' | 'base64url' | 'hex' | 'latin1' | 'utf8'): string
 }
