@@ -29,10 +29,11 @@ export function sealValue(
   text: string,
   { key, version, ...times }: Binding,
   compress: boolean,
-): { readonly head: string; readonly body: Uint8Array } {
+): { readonly head: string; readonly body: Buffer } {
   const small = compress && text.length >= COMPRESSED_FROM ? compressed(text) : undefined
   const head = header.format({ kind: small ? 'compressed' : 'plain', ...times })
-  return { head, body: ring.seal(small ?? text, context(key, head, version)) }
+  const { buffer, byteOffset, length } = ring.seal(small ?? text, context(key, head, version))
+  return { head, body: Buffer.from(buffer, byteOffset, length) }
 }
 
 /** The text of a stored value; undefined for what was not sealed for this place. */
