@@ -30,6 +30,12 @@ for (const name of readdirSync(browser))
 const POLICY =
   "default-src 'self'; img-src 'self' data: https://cdn.discordapp.com; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 
+/** Without a laboratory its part of the page is not there from the beginning: what came or went later would make the rest jump. */
+export function leaveOutLaboratory() {
+  const { type, body } = files.get('/')
+  files.set('/', { type, body: String(body).replace('<body>', '<body class="alone">') })
+}
+
 /** Answers a request for one of the page's files; false for every other. */
 export function sendFile(pathname, response) {
   const file = files.get(pathname)

@@ -13,7 +13,7 @@ const GIVES_UP_MS = 10_000
 
 /** What can be done to Discord. Each returns what a simulator's `fault` takes. */
 export const TROUBLES = {
-  throttle: ['rate-limit', { retryAfterMs: 4_000 }],
+  throttle: ['rate-limit', { retryAfterMs: 12_000 }],
   ban: ['ban', { retryAfterMs: 60_000 }],
   break: ['server-error', {}],
   hang: ['hang', {}],

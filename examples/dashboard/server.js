@@ -3,10 +3,10 @@
 import { createServer } from 'node:http'
 import { AuthError, createHoldfast } from 'holdfast'
 import { login } from 'holdfast/express'
-import { sendFile } from './files.js'
+import { leaveOutLaboratory, sendFile } from './files.js'
 import { answerLaboratory } from './laboratory-routes.js'
 
-const isReal = process.env.DISCORD_CLIENT_ID !== undefined
+const isReal = process.env.DISCORD_CLIENT_ID !== undefined || process.env.DISCORD_API_BASE_URL !== undefined
 const laboratory = isReal ? undefined : await (await import('./laboratory.js')).openLaboratory()
 const server = createServer((request, response) => void answer(request, response))
 const port = await listen(Number(process.env.PORT ?? 3000))
@@ -94,6 +94,7 @@ function listen(wanted) {
   })
 }
 
+if (!laboratory) leaveOutLaboratory()
 laboratory?.begin(`http://127.0.0.1:${port}`)
 console.log(`listening on ${isReal && !process.env.HOLDFAST_PUBLIC_URL ? `http://127.0.0.1:${port}` : publicUrl}`)
 

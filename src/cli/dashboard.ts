@@ -18,19 +18,25 @@ export async function startDashboard(
     env: { ...process.env, PORT: '0', ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const stop = async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.kill('SIGTERM')
-    await once(child, 'exit')
-  }
   // Whatever ends this process must not leave the dashboard behind.
-  process.once('exit', () => child.kill('SIGKILL'))
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.once(signal, () => {
+  const killed = () => child.kill('SIGKILL')
+  process.once('exit', killed)
+  const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => {
+    const pass = () => {
       child.kill('SIGTERM')
       // Nobody else listens for it: it ends this process, as it would have without us.
       if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
-    })
+    }
+    process.once(signal, pass)
+    return () => process.off(signal, pass)
+  })
+  const stop = async () => {
+    // One that has ended listens for nothing: it would end this process in place of who still does.
+    for (const forget of signals) forget()
+    process.off('exit', killed)
+    if (child.exitCode !== null || child.signalCode !== null) return
+    child.kill('SIGTERM')
+    await once(child, 'exit')
   }
   return { url: await announcedUrl(child), stop }
 }

@@ -55,24 +55,30 @@ describe.concurrent('holdfast start', { timeout: 60_000 }, () => {
     expect([...children].filter(isAlive)).toEqual([])
   })
 
-  test('without --once keeps the dashboard up: what it prints works, and SIGTERM ends all of it', async () => {
-    await using story = command(['start', '--seconds', '10', '--users', '5'])
-    const [, page] = await story.printed(/open (\S+)\n/)
-    const [, name, value, url] = await story.printed(/curl -H '([^:]+): ([^']+)' (\S+)\n/)
-    const list = await fetch(url!, { headers: { [name!]: value! } })
-    expect(list.status).toBe(200)
-    expect(await list.json()).toMatchObject({ user: { id: expect.stringMatching(/^\d+$/) } })
-    // A browser brings no token: the page shows the first user.
+  test('without --once opens the dashboard at once, tells the story beside it, and SIGTERM ends all of it', async () => {
+    await using both = command(['start', '--seconds', '10', '--users', '5'], { PORT: '0' })
+    const [, page] = await both.printed(/open (http:\/\/localhost:\d+\/)\n/)
+    expect(await (await fetch(`${page}api/site`)).json()).toEqual({
+      canSignIn: true,
+      signedIn: false,
+      laboratory: true,
+    })
     const html = await fetch(page!)
     expect([html.status, html.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
-    expect(await html.text()).toContain('<h1>40 guilds</h1>')
+    expect(html.headers.get('content-security-policy')).toContain("default-src 'self'")
     expect((await fetch(`${page}healthz`)).status).toBe(200)
     expect((await fetch(`${page}nothing-here`)).status).toBe(404)
-    expect((await fetch(url!, { headers: { authorization: 'Bearer made-up' } })).status).toBe(401)
-    const children = childrenOf(story.pid)
+    expect((await fetch(`${page}api/guilds`)).status).toBe(401)
+    expect((await fetch(`${page}api/guilds`, { headers: { authorization: 'Bearer made-up' } })).status).toBe(401)
+    // Nobody but the page makes trouble.
+    const trouble = { method: 'POST', body: '{"trouble":"ban"}' }
+    expect((await fetch(`${page}laboratory/trouble`, trouble)).status).toBe(403)
+    await both.printed(/errors shown to users/)
+    await both.printed(/The dashboard is still at/)
+    const children = childrenOf(both.pid)
     expect(children).toHaveLength(1)
-    story.kill('SIGTERM')
-    expect(await story.exit).toBe(0)
+    both.kill('SIGTERM')
+    expect(await both.exit).toBe(0)
     expect(children.filter(isAlive)).toEqual([])
     await expect(fetch(page!)).rejects.toThrow()
   })

@@ -8,6 +8,7 @@ const EVERY_MS = 2_000
 // Answers 429 and 503 by waiting; whoever waits reads until when.
 const api = createApiClient({ maxWaitMs: 30_000 })
 let waitingUntil = null
+let watching = false
 api.onWait((until) => {
   waitingUntil = until
   showWait()
@@ -25,7 +26,8 @@ else signedOut()
 
 /** Looks again and again, while somebody is looking; nothing is reloaded. */
 async function watch() {
-  for (;;) {
+  watching = true
+  while (watching) {
     if (document.visibilityState === 'visible' && !(await refresh())) return signedOut()
     await new Promise((resolve) => setTimeout(resolve, EVERY_MS))
   }
@@ -42,6 +44,8 @@ async function refresh() {
     find('wait').hidden = false
     return true
   }
+  // Somebody signed out while this was on its way.
+  if (!watching) return true
   const real = !site.laboratory
   if (find('account').dataset.user !== told.user.id) {
     find('account').dataset.user = told.user.id
@@ -54,6 +58,7 @@ async function refresh() {
 }
 
 async function signOut() {
+  watching = false
   await fetch('/auth/logout', { method: 'POST' })
   signedOut()
   find('account').querySelector('a')?.focus()

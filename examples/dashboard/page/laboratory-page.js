@@ -6,14 +6,13 @@ const KEPT = 120
 const VERDICT_SECONDS = 5
 const NOW = {
   none: 'Discord answers normally.',
-  throttle: 'Discord answers every call with 429 and asks to wait 4 s.',
+  throttle: 'Discord answers every call with 429 and asks to wait 12 s.',
   ban: 'Discord’s edge has banned our address: 429 for everything, for a minute or more.',
   break: 'Discord answers every call with 503.',
   hang: 'Discord takes calls and never answers.',
 }
 
 export function openLaboratory() {
-  find('laboratory').hidden = false
   const charts = [
     createChart(find('chart-errors'), {
       name: 'Pages that failed a second',
