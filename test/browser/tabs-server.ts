@@ -19,10 +19,13 @@ export interface Seen {
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void | Promise<void>
 
-/** `holdfast/browser` as a page loads it, from the source. */
-export async function bundle(): Promise<string> {
+/** `holdfast/browser` as a page loads it, from the source; or other code that may import it, and React. */
+export async function bundle(contents = "export * from 'holdfast/browser'"): Promise<string> {
+  const root = fileURLToPath(new URL('../../', import.meta.url))
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL('../../src/browser/browser.ts', import.meta.url))],
+    stdin: { contents, resolveDir: root, loader: 'ts' },
+    alias: { 'holdfast/browser': `${root}src/browser/browser.ts`, 'holdfast/react': `${root}src/browser/react.ts` },
+    define: { 'process.env.NODE_ENV': '"development"' },
     bundle: true,
     format: 'esm',
     target: 'es2022',

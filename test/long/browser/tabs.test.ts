@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest'
 import { json, startTabsServer } from '../../browser/tabs-server.ts'
 import { launchChromium } from '../../support/chromium.ts'
 import '../../browser/window.ts'
 
 const path = inject('chromiumPath')
+vi.setConfig({ testTimeout: 30_000 })
 
 describe.skipIf(path === undefined)('the tabs of a real Chromium', () => {
   let browser: Browser
