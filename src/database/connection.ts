@@ -119,14 +119,23 @@ export class DatabaseConnection {
     return this.#kysely.transaction().execute(async (database) => {
       // Within the transaction: poolers refuse settings at the start of a connection, and mix up those of a session. The
       // server then gives up what nobody waits for any more.
+      // Everything here looks rows up by their keys; a planner that knows nothing of new tables would read them whole.
       if (this.kind === 'postgres')
-        await this.sql
-          .raw(
-            `select set_config('statement_timeout', '${timeoutMs}', true), set_config('idle_in_transaction_session_timeout', '${timeoutMs}', true)`,
-          )
-          .execute(database)
+        await this.#set(database, {
+          statement_timeout: timeoutMs,
+          idle_in_transaction_session_timeout: timeoutMs,
+          enable_seqscan: 'off',
+          enable_hashjoin: 'off',
+          enable_mergejoin: 'off',
+        })
       return work(database)
     })
+  }
+
+  /** Settings of PostgreSQL, until the transaction ends. */
+  async #set(database: Kysely<Tables>, settings: Record<string, string | number>): Promise<void> {
+    const each = Object.entries(settings).map(([name, value]) => `set_config('${name}', '${value}', true)`)
+    await this.sql.raw(`select ${each.join(', ')}`).execute(database)
   }
 
   #inSqlite<T>(work: (database: Kysely<Tables>) => Promise<T>, flushed: boolean): Promise<T> {

@@ -14,7 +14,7 @@ import { randomId } from '../secrets/key-ring.ts'
 import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import type { DatabaseConnection } from './connection.ts'
 import type { Database } from './database.ts'
-import { memberships, type NamedRow, named, numbers, storable } from './membership-sql.ts'
+import { type NamedRow, named, numberRows, numbers, storable } from './membership-sql.ts'
 import type { Tables } from './schema.ts'
 
 /** A batch may be slow without being given up; nobody waits for it. */
@@ -27,6 +27,12 @@ const PRUNED_AT_ONCE = 500
 /** Guilds whose name and icon are known to stand in the database already. */
 const KNOWN_GUILDS = 50_000
 const DAY_MS: Milliseconds = 24 * 60 * 60 * 1000
+
+/** What may be lost with the machine: another fetch brings it again. */
+const LOSABLE = { flushed: false } as const
+const MEMBERSHIP = { no: 'bigint', guild_id: 'bigint', standing: 'bigint' } as const
+/** What becomes of a user's row when a fetch is saved. */
+const SETTLED = { no: 'bigint', sent_at: 'bigint', writer_ms: 'double precision', forgotten: 'smallint' } as const
 
 type InTransaction = { readonly connection: DatabaseConnection; readonly database: Kysely<Tables> }
 type Row = Record<string, unknown>
@@ -82,8 +88,11 @@ export class MembershipRows implements MembershipStore {
       const { sql, kind } = connection
       const guilds =
         kind === 'postgres'
-          ? sql`(select json_agg(json_build_array(m.guild_id::text, m.standing::text, g.name, g.icon) order by m.guild_id)::text
-              from holdfast_membership m left join holdfast_guild g on g.id = m.guild_id where m.user_no = u.no)`
+          ? // The names one by one: joined, the planner might read all guilds there are.
+            sql`(select json_agg(json_build_array(m.guild_id::text, m.standing::text,
+              (select g.name from holdfast_guild g where g.id = m.guild_id),
+              (select g.icon from holdfast_guild g where g.id = m.guild_id)) order by m.guild_id)::text
+              from holdfast_membership m where m.user_no = u.no)`
           : sql`(select json_group_array(json_array(cast(m.guild_id as text), cast(m.standing as text), g.name, g.icon) order by m.guild_id)
               from holdfast_membership m left join holdfast_guild g on g.id = m.guild_id where m.user_no = u.no)`
       const query = sql`select u.sent_at, ${this.#now(connection)} as now, ${this.#lastTurn(connection)} as turn, ${guilds} as guilds
@@ -155,9 +164,11 @@ export class MembershipRows implements MembershipStore {
           where no in (
             select no from holdfast_user where ${this.#isDue(connection, olderThanMs)} order by sent_at limit ${sql.lit(limit)}
             ${sql.raw(kind === 'postgres' ? 'for update skip locked' : '')}
-          ) returning cast(user_id as text) as user_id`.execute(database)
-        return result.rows.map((row) => String(row.user_id))
-      }),
+          ) returning cast(user_id as text) as user_id, sent_at`.execute(database)
+        // What an update returns is in no order.
+        const oldestFirst = result.rows.sort((one, other) => Number(one.sent_at) - Number(other.sent_at))
+        return oldestFirst.map((row) => String(row.user_id))
+      }, LOSABLE),
     )
   }
 
@@ -167,9 +178,11 @@ export class MembershipRows implements MembershipStore {
       const { sql, kind } = connection
       const until = forMs > 0 ? sql`${this.#now(connection)} + ${this.#number(connection, forMs)}` : sql`0`
       const lock = sql.raw(kind === 'postgres' ? 'order by user_id for update' : '')
-      return connection.transaction((database) =>
-        sql`update holdfast_user set due_after = ${until} where no in
+      return connection.transaction(
+        (database) =>
+          sql`update holdfast_user set due_after = ${until} where no in
           (select no from holdfast_user where user_id in ${numbers(sql, kind, userIds)} ${lock})`.execute(database),
+        LOSABLE,
       )
     })
   }
@@ -193,7 +206,7 @@ export class MembershipRows implements MembershipStore {
             database,
           )
         return found.length
-      }),
+      }, LOSABLE),
     )
   }
 
@@ -224,16 +237,23 @@ export class MembershipRows implements MembershipStore {
       )
       if (later !== 'standing') kept.push({ row, answered, guilds: later === 'unknown' ? null : answered.guilds })
     }
-    for (const { row, answered, guilds } of kept)
-      await sql`update holdfast_user set sent_at = ${Math.round(offsetMs + answered.sentMs)}, saved_at = ${Math.round(now)},
-        turn = ${turn}, writer = ${this.#writer}, writer_ms = ${answered.sentMs}, forgotten = ${guilds ? 0 : 1}
-        where no = ${row.no}`.execute(database)
+    if (kept.length > 0) {
+      const settled = kept.map(({ row, answered, guilds }) => ({
+        no: row.no,
+        sent_at: Math.round(offsetMs + answered.sentMs),
+        writer_ms: answered.sentMs,
+        forgotten: guilds ? 0 : 1,
+      }))
+      await sql`update holdfast_user set sent_at = n.sent_at, writer_ms = n.writer_ms, forgotten = n.forgotten,
+        saved_at = ${this.#number(connection, now)}, turn = ${this.#number(connection, turn)}, writer = ${this.#writer}
+        from ${numberRows(sql, kind, SETTLED, settled)} n where holdfast_user.no = n.no`.execute(database)
+    }
     const list = kept.flatMap(({ row, guilds }) =>
-      (guilds ?? []).map(({ id, standing }) => ({ no: row.no, guildId: id, standing })),
+      (guilds ?? []).map(({ id, standing }) => ({ no: row.no, guild_id: id, standing })),
     )
     if (list.length > 0)
       await sql`insert into holdfast_membership (user_no, guild_id, standing)
-        select n.no, n.guild_id, n.standing from ${memberships(sql, kind, list)} n
+        select n.no, n.guild_id, n.standing from ${numberRows(sql, kind, MEMBERSHIP, list)} n
         left join holdfast_membership m on m.user_no = n.no and m.guild_id = n.guild_id
         where m.standing is null or m.standing <> n.standing order by n.no, n.guild_id
         on conflict (user_no, guild_id) do update set standing = excluded.standing`.execute(database)

@@ -14,20 +14,25 @@ export function numbers(sql: Sql, kind: SqlKind, values: readonly (string | numb
     : sql`(select value from json_each(${`[${list}]`}))`
 }
 
-export interface MembershipRow {
-  readonly no: number
-  readonly guildId: string
-  readonly standing: string
-}
+type NumberType = 'bigint' | 'smallint' | 'double precision'
 
-/** Memberships as a table with the columns `no`, `guild_id` and `standing`. */
-export function memberships(sql: Sql, kind: SqlKind, rows: readonly MembershipRow[]): RawBuilder<unknown> {
+/** Rows of numbers as a table with these columns. */
+export function numberRows<Column extends string>(
+  sql: Sql,
+  kind: SqlKind,
+  columns: Readonly<Record<Column, NumberType>>,
+  rows: ReadonlyArray<Readonly<Record<Column, string | number>>>,
+): RawBuilder<unknown> {
+  const names = Object.keys(columns) as Column[]
   if (kind === 'postgres') {
-    const column = (name: keyof MembershipRow) => `{${rows.map((row) => row[name]).join(',')}}`
-    return sql`(select * from unnest(${column('no')}::bigint[], ${column('guildId')}::bigint[], ${column('standing')}::bigint[]) as n (no, guild_id, standing))`
+    const lists = names.map(
+      (name) => sql`${`{${rows.map((row) => row[name]).join(',')}}`}::${sql.raw(columns[name])}[]`,
+    )
+    return sql`(select * from unnest(${sql.join(lists)}) as n (${sql.raw(names.join(', '))}))`
   }
-  const text = `[${rows.map(({ no, guildId, standing }) => `[${no},${guildId},${standing}]`).join(',')}]`
-  return sql`(select json_extract(value, '$[0]') as no, json_extract(value, '$[1]') as guild_id, json_extract(value, '$[2]') as standing from json_each(${text}))`
+  const text = `[${rows.map((row) => `[${names.map((name) => row[name]).join(',')}]`).join(',')}]`
+  const cells = names.map((name, place) => `json_extract(value, '$[${place}]') as ${name}`)
+  return sql`(select ${sql.raw(cells.join(', '))} from json_each(${text}))`
 }
 
 export interface NamedRow {

@@ -34,8 +34,10 @@ export interface RefreshNeeds {
 }
 
 const AT_ONCE = 10
-/** Users that a process has in hand for each call under way: no call waits for the database. */
-const CLAIMED_PER_CALL = 8
+/** Users claimed at a time, for each call under way: so many that no call waits for the database, so few that the others get their share. */
+const CLAIMED_PER_CALL = { least: 2, most: 20 }
+/** A lot is at most this part of all that is due. */
+const SHARE = 1 / 16
 /** For so long nobody else is given a user that was claimed; renewed while it is worked at. */
 const CLAIM_MS: Milliseconds = 60_000
 const RENEW_EVERY_MS: Milliseconds = 20_000
@@ -69,6 +71,7 @@ class Refresh {
   #isExhausted = false
   #failuresInARow = 0
   #total = 0
+  #lot = 0
   readonly #end = new AbortController()
 
   constructor(options: RefreshOptions, needs: RefreshNeeds) {
@@ -86,6 +89,8 @@ class Refresh {
     try {
       if (limit === 0) return { ...this.#counts }
       this.#total = Math.min(limit, await store.countDue(olderThanMs))
+      const { least, most } = CLAIMED_PER_CALL
+      this.#lot = this.#atOnce * Math.max(least, Math.min(most, Math.ceil((this.#total * SHARE) / this.#atOnce)))
       onProgress?.(0, this.#total)
       void this.#renew()
       // All end before this does: what one throws is thrown when the others have stopped.
@@ -130,7 +135,7 @@ class Refresh {
       if (this.#end.signal.aborted) return undefined
       const userId = this.#claimed.shift()
       // In good time: the next lot comes while this one is worked at.
-      if (this.#claimed.length < (this.#atOnce * CLAIMED_PER_CALL) / 2) this.#claimMore()
+      if (this.#claimed.length < this.#lot / 2) this.#claimMore()
       if (userId !== undefined) return userId
       if (this.#isExhausted) return undefined
       await this.#claiming
@@ -140,7 +145,7 @@ class Refresh {
   #claimMore(): void {
     if (this.#claiming || this.#isExhausted) return
     const { limit, olderThanMs } = this.#options
-    const lot = Math.min(this.#atOnce * CLAIMED_PER_CALL, limit - this.#met.size)
+    const lot = Math.min(this.#lot, limit - this.#met.size)
     if (lot <= 0) {
       this.#isExhausted = true
       return

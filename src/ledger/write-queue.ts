@@ -9,7 +9,7 @@ import { type AnsweredFetch, isSnowflake, type KeptGuild, type Look, type Member
 /** An answer waits for others to be written with it; together with a write it is in the database within a second. */
 const GATHER_MS: Milliseconds = 200
 /** Users written in one transaction. */
-const BATCH = 32
+const BATCH = 64
 /** Lists that wait while the database is away; then only the users whose rows must not be trusted any more. */
 const LISTS = 10_000
 const USERS = 200_000
