@@ -56,6 +56,11 @@ export const ERROR_CODES = {
   INVALID_OPTION: ['HoldfastError', 'an option of a call cannot be used', 'the message says what is accepted'],
   INVALID_KEY: ['HoldfastError', 'the cache key is empty or of the wrong type', 'give a string or { user, key }'],
   VALUE_UNDEFINED: ['HoldfastError', 'a loader returned undefined', 'return null where there is nothing'],
+  STORE_UNAVAILABLE: [
+    'HoldfastError',
+    'the store of `cache.store` is away, too slow, or does not keep what is written; seen in events only',
+    'see that it runs; meanwhile every process carries on alone',
+  ],
   VALUE_TOO_LARGE: [
     'HoldfastError',
     'a value of more than 4 Mi characters is not shared: the process that loaded it keeps it',

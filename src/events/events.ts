@@ -38,6 +38,8 @@ export type HoldfastHappening =
       readonly attempt: number
       readonly waitMs: Milliseconds
     }
+  /** The store of `cache.store` could not do what it was asked; nobody but Discord notices. `code` is the error's. */
+  | { readonly type: 'store.failed'; readonly operation: string; readonly code: string }
   /** Redis could not do what it was asked; nobody but Discord notices. `code` is the error's. */
   | { readonly type: 'redis.failed'; readonly operation: string; readonly code: string }
   /** A quota gave calls to an owner, or had not enough left. `owner` is a name under the secret (HMAC), not the owner itself; `remaining` is what is left of the window, or of what this process leased of it. */
@@ -84,7 +86,7 @@ export type HoldfastHappening =
   /** A user's guilds came out of the ledger, because nothing was held and Discord could not be asked. */
   | { readonly type: 'ledger.recalled'; readonly ageMs: Milliseconds }
   /** A breaker changed its state. */
-  | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'database'; readonly state: BreakerState }
+  | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'store' | 'database'; readonly state: BreakerState }
 
 /** Where log lines go; pino's shape. */
 export interface Logger {
