@@ -29,8 +29,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   browser: ['browser'],
   redis: [...FOUNDATIONS, 'redis'],
   database: [...FOUNDATIONS, 'database'],
+  // A store that was handed in: nothing of Keyv's is loaded.
+  keyv: [...FOUNDATIONS, 'keyv'],
   // Builds the line, and what stands beside it.
-  instance: [...FOUNDATIONS, ...ROOMS, 'redis', 'database', 'instance'],
+  instance: [...FOUNDATIONS, ...ROOMS, 'redis', 'database', 'keyv', 'instance'],
   'index.ts': [...FOUNDATIONS, ...ROOMS, 'instance'],
   // Translate, and decide nothing.
   doors: [...FOUNDATIONS, 'doors', 'auth', 'guard', 'instance'],
@@ -53,6 +55,7 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
     'quota/pool-store.ts',
     'sign-in/sign-in-store.ts',
   ],
+  keyv: ['cache/shared-tier.ts'],
   database: [
     'ledger/bot-guild-store.ts',
     'ledger/later-fetch.ts',

@@ -11,6 +11,15 @@ import { type RedisConfig, readRedis } from './redis.ts'
 import { readSecrets, secretNeeded } from './secrets.ts'
 import { DISCORD_API, type Environment, httpUrl, readNumber, readText } from './settings.ts'
 
+/** What is asked of a store that is handed in; its methods may return promises. */
+export interface KeyvStoreShape {
+  get(key: string): unknown
+  set(key: string, value: string, lasts?: number): unknown
+  delete(key: string): unknown
+  readonly capabilities?: { readonly expires?: boolean }
+  readonly store?: unknown
+}
+
 /** The checked configuration of an instance. */
 export interface Config {
   readonly baseUrl: URL
@@ -31,6 +40,8 @@ export interface Config {
   readonly loadTimeoutMs: Milliseconds
   readonly maxEntries: number
   readonly maxBytes: number
+  /** A Keyv store that was handed in. */
+  readonly store: KeyvStoreShape | undefined
   readonly redis: RedisConfig | undefined
   readonly database: DatabaseConfig | undefined
   readonly ledgerMaxAgeMs: Milliseconds
@@ -62,6 +73,13 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
   const redis = readRedis(options.redis, environment)
   const database = readDatabase(options.database, environment)
   const secrets = readSecrets(options.secret, environment)
+  const store = (cache.store ?? undefined) as KeyvStoreShape | undefined
+  if (store && redis)
+    throw new ConfigError(
+      'cache.store',
+      'option cache.store is for a fleet without Redis, and Redis is configured (redis, REDIS_URL); leave one of them out',
+    )
+  if (store && secrets.length === 0) throw secretNeeded('a store (cache.store)')
   if (redis && secrets.length === 0) throw secretNeeded('Redis (REDIS_URL)')
   if (database && secrets.length === 0) throw secretNeeded('a database (DATABASE_URL)')
   return {
@@ -84,6 +102,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     maxEntries: readNumber('cache.maxEntries', cache.maxEntries, environment),
     maxBytes:
       readNumber('cache.maxBytes', cache.maxBytes, environment) || Math.floor(getHeapStatistics().heap_size_limit / 4),
+    store,
     redis,
     database,
     ledgerMaxAgeMs: readNumber('ledgerMaxAgeMs', options.ledgerMaxAgeMs, environment),

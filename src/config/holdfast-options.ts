@@ -51,6 +51,11 @@ export interface HoldfastOptions {
     maxEntries?: number
     /** Default: a quarter of the heap limit. */
     maxBytes?: number
+    /**
+     * Instead of Redis: a Keyv, or one of its storage adapters, as a lesser shared tier (no atomic lease, no news;
+     * docs/guides/fleet.md says what is lost). Needs `secret`. It is never closed or cleared.
+     */
+    store?: unknown
   }
   /** A `redis://` or `rediss://` URL, or more. Shares the cache, holds and budgets between processes. Needs `secret`. */
   redis?: string | RedisOptions
@@ -121,6 +126,11 @@ const CACHE = {
   loadTimeoutMs: numberOption('cache.loadTimeoutMs', 'after this a load is given up'),
   maxEntries: numberOption('cache.maxEntries', 'entries held in memory'),
   maxBytes: numberOption('cache.maxBytes', 'bytes held in memory', 'a quarter of the heap limit'),
+  store: {
+    means: 'a Keyv store that processes share instead of Redis; docs/guides/fleet.md says what is lost',
+    accepts: anObjectWith('a Keyv, or a storage adapter with get, set and delete', 'get', 'set', 'delete'),
+    preset: 'none',
+  },
 } satisfies OptionTable<keyof NonNullable<HoldfastOptions['cache']>>
 
 /** A clock as Holdfast reads it; the one of `holdfast/simulator` is one. */

@@ -86,7 +86,11 @@ export type HoldfastHappening =
   /** A user's guilds came out of the ledger, because nothing was held and Discord could not be asked. */
   | { readonly type: 'ledger.recalled'; readonly ageMs: Milliseconds }
   /** A breaker changed its state. */
-  | { readonly type: 'breaker'; readonly name: 'discord' | 'redis' | 'store' | 'database'; readonly state: BreakerState }
+  | {
+      readonly type: 'breaker'
+      readonly name: 'discord' | 'redis' | 'store' | 'database'
+      readonly state: BreakerState
+    }
 
 /** Where log lines go; pino's shape. */
 export interface Logger {

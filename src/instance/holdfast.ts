@@ -20,6 +20,7 @@ import { HeldLists } from '../guilds/held-lists.ts'
 import { type AskAsBot, liveMember } from '../guilds/live-member.ts'
 import type { MembershipOptions, MembershipResult } from '../guilds/membership-result.ts'
 import { UserGuilds } from '../guilds/user-guilds.ts'
+import { openStore } from '../keyv/keyv-tier.ts'
 import type { BotGuilds } from '../ledger/bot-guilds.ts'
 import type { MembershipLedger } from '../ledger/membership-ledger.ts'
 import { openRedis } from '../redis/redis.ts'
@@ -125,8 +126,10 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const events = new Events(clock, config.logger && new Log(config.logger, clock))
   const redis = config.redis && openRedis({ ...config, config: config.redis, events })
   const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl), fleet: redis?.fleet })
-  const cache = new GracefulCache({ ...config, events, shared: redis?.entries, keeper: new HeldLists() })
+  const store = config.store && openStore({ ...config, store: config.store, events })
+  const cache = new GracefulCache({ ...config, events, shared: redis?.entries ?? store, keeper: new HeldLists() })
   redis?.connection.start()
+  store?.start()
   const database = sharedDatabase(config.database, events)
 
   const login = new InstanceLogin({
@@ -222,6 +225,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
       cache.close()
       await discord.close()
       if (isOn) await ledger.close()
+      store?.close()
       redis?.connection.close()
       await database?.close()
     })()
@@ -253,7 +257,11 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
         return handler(request, auth as never, ...rest)
       },
     ready: async ({ deadlineMs = READY_DEADLINE_MS } = {}) => {
-      await Promise.all([redis?.connection.ready(deadlineMs), isOn && databaseReady(ledger, deadlineMs)])
+      await Promise.all([
+        redis?.connection.ready(deadlineMs),
+        store?.ready(),
+        isOn && databaseReady(ledger, deadlineMs),
+      ])
     },
     on: (listener) => events.on(listener),
     liftBlock: () => discord.liftBlock(),

@@ -1,18 +1,8 @@
 import { Breaker } from '../concurrency/breaker.ts'
+import type { KeyvStoreShape } from '../config/config.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
-
-/** What is asked of a store: a Keyv, an adapter of one, or anything of its shape. */
-export interface KeyvStore {
-  get(key: string): unknown
-  set(key: string, value: string, lasts?: number): unknown
-  delete(key: string): unknown
-  /** Adapters of keyv 6 that say so are told when a value ends; all others, and every Keyv, how long it lasts. */
-  readonly capabilities?: { readonly expires?: boolean }
-  /** What a Keyv has, and an adapter does not. */
-  readonly store?: unknown
-}
 
 /** How long a store may take. A read is waited for; a write by nobody. */
 const READ_TIMEOUT_MS: Milliseconds = 250
@@ -27,7 +17,7 @@ const LONGEST_PAUSE_MS: Milliseconds = 30_000
 export { READ_TIMEOUT_MS as LEASE_WRITE_TIMEOUT_MS }
 
 export interface BoundedStoreOptions {
-  readonly store: KeyvStore
+  readonly store: KeyvStoreShape
   readonly clock: Clock
   readonly events: Events
   readonly logger: Logger | undefined
@@ -39,7 +29,7 @@ export interface BoundedStoreOptions {
  * STORE_UNAVAILABLE. It is never closed, and nothing is deleted from it.
  */
 export class BoundedStore {
-  readonly #store: KeyvStore
+  readonly #store: KeyvStoreShape
   readonly #clock: Clock
   readonly #logger: Logger | undefined
   readonly #breaker: Breaker

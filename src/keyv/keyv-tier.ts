@@ -1,19 +1,23 @@
 import { LRUCache } from 'lru-cache'
 import type { Begun, Found, Moment, SharedKey, SharedNews, SharedTier, Ticket } from '../cache/shared-tier.ts'
+import type { KeyvStoreShape } from '../config/config.ts'
+import { DISCORD_API } from '../config/settings.ts'
 import { codeOf } from '../errors/code-of.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { Events, Logger } from '../events/events.ts'
-import { KeyRing, uniqueToken } from '../secrets/key-ring.ts'
-import { type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
-import { BoundedStore, type KeyvStore, LEASE_WRITE_TIMEOUT_MS } from './keyv-store.ts'
+import { fingerprint, KeyRing, uniqueToken } from '../secrets/key-ring.ts'
+import type { Clock, Milliseconds } from '../time/clock.ts'
+import { BoundedStore, LEASE_WRITE_TIMEOUT_MS } from './keyv-store.ts'
 import * as records from './records.ts'
-import { StoreKeyTable } from './store-keys.ts'
 import { type Invalidation, StoreInvalidations } from './store-invalidations.ts'
+import { StoreKeyTable } from './store-keys.ts'
 
 /** A lease that is not renewed ends after this. */
 const LEASE_MS: Milliseconds = 2_000
 /** How often a process that waits for another's load looks whether it is done. */
 const WAIT_STEP_MS: Milliseconds = 100
+/** How often the store is asked whether anything was invalidated. */
+const LOOK_EVERY_MS: Milliseconds = 2_000
 /** Epochs outlive the values beside them. */
 const EPOCH_LASTS_MS: Milliseconds = 366 * 24 * 60 * 60 * 1000
 /** What this process's memory holds of so many keys is compared with the store's word. */
@@ -45,13 +49,15 @@ export class KeyvTier implements SharedTier {
   #listener: SharedNews | undefined
 
   constructor(options: {
-    readonly store: KeyvStore
+    readonly store: KeyvStoreShape
     /** What every key begins with. */
     readonly prefix: string
     readonly secrets: readonly string[]
     readonly clock: Clock
     readonly events: Events
     readonly logger: Logger | undefined
+    /** How often the store is asked whether anything was invalidated. Default 2 000. */
+    readonly lookEveryMs?: Milliseconds
   }) {
     this.#clock = options.clock
     this.#events = options.events
@@ -64,6 +70,7 @@ export class KeyvTier implements SharedTier {
       keys: this.#keys,
       ring: this.#ring,
       clock: options.clock,
+      lookEveryMs: options.lookEveryMs ?? LOOK_EVERY_MS,
       now: () => this.#now(),
       everythingInvalidated: () => this.#listener?.everythingInvalidated(),
       mayHaveChanged: () => this.#listener?.returned(),
@@ -101,12 +108,11 @@ export class KeyvTier implements SharedTier {
     try {
       const readAt = this.#now()
       const { epochs, at, stored } = await this.#look(key)
-      // What memory holds was seen under other epochs: it was invalidated since. Where we do not know, the clocks have to do.
+      // Where nothing is known of what memory holds, the clocks have to do.
       const known = this.#known.get(key.id)
-      const changed = known !== undefined && epochs !== undefined && known !== records.joined(epochs)
+      const changed = epochs !== undefined && this.#hasChanged(key, epochs, readAt)
       const invalidBefore = changed ? readAt : known === undefined ? Math.min(at, readAt) : 0
       if (!epochs) return { invalidBefore }
-      this.#known.set(key.id, records.joined(epochs))
       const value = this.#standing(key, stored, epochs)
       if (!value) return { invalidBefore }
       const ageMs = Math.max(0, readAt - value.begunAt)
@@ -131,7 +137,11 @@ export class KeyvTier implements SharedTier {
       const [held] = await this.#store.read([lease])
       if (held?.split(' ', 2)[1] !== ticket.token) return
       const epochs = held.split(' ').slice(3)
-      await this.#store.write(lease, `l1 ${ticket.token} ${Math.ceil(this.#now() + LEASE_MS)} ${epochs.join(' ')}`, LEASE_MS)
+      await this.#store.write(
+        lease,
+        `l1 ${ticket.token} ${Math.ceil(this.#now() + LEASE_MS)} ${epochs.join(' ')}`,
+        LEASE_MS,
+      )
     } catch (error) {
       this.#unable(error, 'renew')
     }
@@ -211,17 +221,18 @@ export class KeyvTier implements SharedTier {
   async #begin(key: SharedKey, freshMs: Milliseconds | 'take'): Promise<Begun | undefined> {
     try {
       const { lease } = this.#keys.of(key)
-      const begunAt = this.#now()
       const looked = await this.#look(key)
       const epochs = looked.epochs ?? (await this.#invalidations.beginEpochs(key))
       const epoch = records.joined(epochs)
-      if (this.#known.get(key.id) !== undefined && this.#known.get(key.id) !== epoch && looked.epochs)
-        this.#listener?.superseded(key.id, begunAt)
+      const leased = records.readLease((await this.#store.read([lease]))[0], epochs)
+      const held = this.#standing(key, looked.stored, epochs)
+      // Later than what began before it, also where the other machine's clock is a little ahead.
+      const before = Math.max(held?.begunAt ?? 0, leased && leased.token !== FAILED ? leased.until - LEASE_MS : 0)
+      const begunAt = Math.max(this.#now(), before + 1)
+      if (looked.epochs) this.#hasChanged(key, looked.epochs, begunAt)
       if (freshMs !== 'take') {
-        const held = this.#standing(key, looked.stored, epochs)
-        if (held && begunAt - held.begunAt < freshMs) return { kind: 'newer' }
-        const leased = records.readLease((await this.#store.read([lease]))[0], epochs)
-        const forMs = leased ? Math.min(leased.until - begunAt, AHEAD_MS) : 0
+        if (held && this.#now() - held.begunAt < freshMs) return { kind: 'newer' }
+        const forMs = leased ? Math.min(leased.until - this.#now(), AHEAD_MS) : 0
         if (leased && forMs > 0) {
           if (leased.token === FAILED) return { kind: 'failed', forMs }
           return { kind: 'wait', forMs: Math.min(forMs, LEASE_MS), heldSince: held?.begunAt ?? 0 }
@@ -232,8 +243,7 @@ export class KeyvTier implements SharedTier {
       const written = await this.#store.write(lease, record, LEASE_MS, LEASE_WRITE_TIMEOUT_MS)
       // Another process wrote its lease at the same time, and later.
       const winner = records.readLease(written, epochs)
-      if (freshMs !== 'take' && winner && winner.token !== token)
-        return { kind: 'wait', forMs: LEASE_MS, heldSince: 0 }
+      if (freshMs !== 'take' && winner && winner.token !== token) return { kind: 'wait', forMs: LEASE_MS, heldSince: 0 }
       return { kind: 'load', ticket: { begunAt, epoch, token } }
     } catch (error) {
       return this.#unable(error, 'begin')
@@ -252,6 +262,16 @@ export class KeyvTier implements SharedTier {
     const user = keys.user === undefined ? { token: '0', at: 0 } : records.readEpoch(userText)
     const epochs = own && user && all !== undefined ? { all, user: user.token, key: own.token } : undefined
     return { epochs, at: Math.max(own?.at ?? 0, user?.at ?? 0), stored }
+  }
+
+  /** Whether a key was invalidated since this process last saw it: then its memory forgets it. */
+  #hasChanged(key: SharedKey, epochs: records.Epochs, at: Moment): boolean {
+    const known = this.#known.get(key.id)
+    const epoch = records.joined(epochs)
+    this.#known.set(key.id, epoch)
+    if (known === undefined || known === epoch) return false
+    this.#listener?.invalidated(key.id, at)
+    return true
   }
 
   #standing(key: SharedKey, stored: string | undefined, epochs: records.Epochs): records.ValueRecord | undefined {
@@ -300,3 +320,18 @@ export class KeyvTier implements SharedTier {
 
 /** Stands in a lease's place after a load that failed. */
 const FAILED = 'failed'
+
+/** The tier of an instance. Two applications that share a store, and two Discords, do not meet. */
+export function openStore(options: {
+  readonly store: KeyvStoreShape
+  readonly secrets: readonly string[]
+  readonly clientId: string | undefined
+  readonly baseUrl: URL
+  readonly clock: Clock
+  readonly events: Events
+  readonly logger: Logger | undefined
+}): KeyvTier {
+  const { clientId = 'app', baseUrl } = options
+  const elsewhere = baseUrl.href.replace(/\/$/, '') === DISCORD_API ? '' : `@${fingerprint(baseUrl.href).slice(0, 8)}`
+  return new KeyvTier({ ...options, prefix: `holdfast:store:1:${clientId}${elsewhere}:` })
+}

@@ -8,8 +8,6 @@ import type { StoreKeyTable } from './store-keys.ts'
 /** An invalidation: of one key, or of all keys of a user. */
 export type Invalidation = { readonly key: SharedKey } | { readonly user: string }
 
-/** How often the store is asked whether anything was invalidated. */
-const LOOK_EVERY_MS: Milliseconds = 2_000
 /** Invalidations that the store has not taken. Beyond it, everything is invalidated. */
 const UNSAID = 10_000
 const EPOCH_LASTS_MS: Milliseconds = 366 * 24 * 60 * 60 * 1000
@@ -24,6 +22,7 @@ export class StoreInvalidations {
   readonly #keys: StoreKeyTable
   readonly #ring: KeyRing
   readonly #clock: Clock
+  readonly #lookEveryMs: Milliseconds
   readonly #now: () => number
   readonly #everythingInvalidated: () => void
   readonly #mayHaveChanged: () => void
@@ -40,6 +39,7 @@ export class StoreInvalidations {
     readonly keys: StoreKeyTable
     readonly ring: KeyRing
     readonly clock: Clock
+    readonly lookEveryMs: Milliseconds
     /** Moments of this process. */
     readonly now: () => number
     readonly everythingInvalidated: () => void
@@ -49,6 +49,7 @@ export class StoreInvalidations {
     this.#keys = options.keys
     this.#ring = options.ring
     this.#clock = options.clock
+    this.#lookEveryMs = options.lookEveryMs
     this.#now = options.now
     this.#everythingInvalidated = options.everythingInvalidated
     this.#mayHaveChanged = options.mayHaveChanged
@@ -107,7 +108,7 @@ export class StoreInvalidations {
   async #keepLooking(): Promise<void> {
     const { signal } = this.#closing
     while (!signal.aborted) {
-      await sleepIdly(this.#clock, LOOK_EVERY_MS, signal).catch(() => {})
+      await sleepIdly(this.#clock, this.#lookEveryMs, signal).catch(() => {})
       if (signal.aborted) return
       if (this.#store.isUsable) await this.#lookAt(this.#store).catch(() => {})
       else if (await this.#store.recover((store) => this.#catchUp(store))) this.#mayHaveChanged()

@@ -30,10 +30,18 @@ export function attentive(tier: SharedTier) {
 const FRESH = 60_000
 const STALE = 600_000
 /** How soon others hear of something; on a busy machine. */
-const NEWS_MS = 500
+const AT_ONCE_MS = 500
 
-/** What every shared tier promises to the cache. */
-export function sharedTierContract(name: string, open: (count: number) => Promise<Member[]>) {
+/**
+ * What every shared tier promises to the cache. `lesser`: a tier that can only get and set. Its leases are not atomic,
+ * and what was invalidated or stored elsewhere is seen within 5 s, as a doubt about everything.
+ */
+export function sharedTierContract(
+  name: string,
+  open: (count: number) => Promise<Member[]>,
+  { lesser = false }: { readonly lesser?: boolean } = {},
+) {
+  const NEWS_MS = lesser ? 5_000 : AT_ONCE_MS
   const members: Member[] = []
   const fleet = async (count: number) => {
     const opened = await open(count)
@@ -144,8 +152,11 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
       const begun = await Promise.all(
         Array.from({ length: 60 }, (_, nth) => processes[nth % 3]!.begin(key, FRESH, STALE)),
       )
-      expect(begun.filter((one) => one?.kind === 'load')).toHaveLength(1)
-      expect(begun.filter((one) => one?.kind === 'wait')).toHaveLength(59)
+      const loads = begun.filter((one) => one?.kind === 'load').length
+      expect(loads).toBeGreaterThanOrEqual(1)
+      // Not atomic: of each process at most one.
+      expect(loads).toBeLessThanOrEqual(lesser ? 3 : 1)
+      expect(begun.filter((one) => one?.kind === 'wait')).toHaveLength(60 - loads)
     })
 
     test('a value that is too old for who asks is loaded again, by one', async () => {
@@ -346,6 +357,14 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
       const [heardByA, heardByB] = [attentive(a), attentive(b)]
       const key = userKey('9')
       await store(a, key, 'v')
+      if (lesser) {
+        heardByB.length = 0
+        await a.invalidate(key)
+        await soon(() => heardByB.includes('returned'), true)
+        heardByB.length = 0
+        await a.invalidateUser('9')
+        return soon(() => heardByB.includes('returned'), true)
+      }
       await soon(() => heardByB, [`superseded ${key.id}`])
       await a.invalidate(key)
       await soon(() => heardByB.slice(1), [`invalidated ${key.id}`])
@@ -404,6 +423,7 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
         expect(await textOf(tier, two)).toBeUndefined()
         expect(await textOf(tier, other)).toBe('v')
       }
+      if (lesser) return soon(() => heard.includes('returned'), true)
       await soon(() => heard.filter(isNoWrite).sort(), [`invalidated ${one.id}`, 'user 32 invalidated'].sort())
     })
 
@@ -421,9 +441,11 @@ export function sharedTierContract(name: string, open: (count: number) => Promis
       for (const key of keys) await soon(() => textOf(b!.tier, key), undefined)
       // Not stored. Whether it was invalidated or forgotten only the news can tell.
       for (const [key, ticket] of tickets) expect(await b!.tier.write(key, ticket, 'late', STALE)).not.toBe(true)
-      await soon(() => heard.filter(isNoWrite), ['everything invalidated'])
+      if (lesser) await soon(() => heard.includes('everything invalidated'), true)
+      else await soon(() => heard.filter(isNoWrite), ['everything invalidated'])
       await late!.reconnect()
-      expect(heardLate.filter(isNoWrite)[0]).toBe('everything invalidated')
+      if (lesser) expect(heardLate).toContain('everything invalidated')
+      else expect(heardLate.filter(isNoWrite)[0]).toBe('everything invalidated')
       expect(heardLate.at(-1)).toBe('returned')
       // And life goes on.
       await store(a!.tier, keys[0]!, 'new')
