@@ -24,7 +24,7 @@ import {
 import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './call-options.ts'
 import { Errand, type ErrandNeeds, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
-import type { KnownGet } from './known-routes.ts'
+import type { GetResult, KnownGet } from './known-routes.ts'
 import { OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
 import type { Permit } from './permit.ts'
 import { readAnswer } from './read-answer.ts'
@@ -103,7 +103,7 @@ export class DiscordClient {
     path: Path,
     accessToken: string,
     options?: DiscordFetchOptions & { method?: 'GET' },
-  ): Promise<KnownGet[Path]>
+  ): Promise<GetResult<Path>>
   fetch<T = unknown>(path: string, accessToken: string, options?: DiscordFetchOptions): Promise<T>
   async fetch(path: string, accessToken: string, options: DiscordFetchOptions = {}): Promise<unknown> {
     return this.#fetch(path, accessToken, options, { joins: true })

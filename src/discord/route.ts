@@ -60,6 +60,9 @@ const HIDDEN_AFTER: Readonly<Record<string, string>> = {
   templates: ':code',
   reactions: ':emoji',
   callback: ':value',
+  answers: ':id',
+  identities: ':value',
+  'activity-instances': ':value',
 }
 
 /** The segments whose next one is a top-level resource, by which Discord counts separately (docs, topic Rate Limits). */
@@ -78,7 +81,9 @@ export function routeOf(method: Method, path: string, now: Milliseconds): Route 
     const tokenHere = index === 3 && (segments[1] === 'webhooks' || segments[1] === 'interactions')
     if (index === 2 && RESOURCES.has(before)) resource = `${before}/${segment}`
     if (tokenHere) resource += `/${segment}`
-    template += `/${tokenHere ? ':token' : (HIDDEN_AFTER[before] ?? visible(segment))}`
+    // Somebody's account elsewhere, behind the kind of account.
+    const accountHere = index >= 4 && segments[1] === 'applications' && segments[3] === 'application-identities'
+    template += `/${tokenHere ? ':token' : accountHere ? ':value' : (HIDDEN_AFTER[before] ?? visible(segment))}`
   }
   const name = `${method} ${template}`
   const counted = name === DELETE_MESSAGE ? `${name}${ageClass(segments[4]!, now)}` : name
