@@ -32,6 +32,14 @@ export interface LoadContext<T = unknown> {
   readonly signal: AbortSignal
   /** The value that is being refreshed, where there is one. */
   readonly stale?: T
+  /** Nobody waits for this load: it may stand back behind those that somebody waits for. */
+  readonly background?: true
+  /**
+   * How long the value of this load may be kept, in milliseconds from its fetch, where the loader knows better than the
+   * options: a `Cache-Control` it was answered with, or a null that may soon be something. Every caller keeps to it.
+   * Throws HoldfastError INVALID_OPTION for times that are none.
+   */
+  keep(times: { freshMs?: Milliseconds; staleMs?: Milliseconds }): void
 }
 
 /** What the house's own questions say besides. */
@@ -83,6 +91,9 @@ export const GET_OPTIONS = optionsOf(
   } satisfies OptionTable<keyof CacheOptions<unknown>>,
   'call',
 )
+
+/** What a loader may say of the times of its value. */
+export const KEEP_OPTIONS = optionsOf('context.keep', { ...TIMES } satisfies OptionTable, 'call')
 
 /** The options of `cache.set`. */
 export const SET_OPTIONS = optionsOf('cache.set', { ...TIMES, codec: CODEC } satisfies OptionTable, 'call')

@@ -15,6 +15,8 @@ export interface Entry {
   /** The times it was stored with, for `peek`, which is given none. */
   readonly freshMs: Milliseconds
   readonly staleMs: Milliseconds
+  /** What the loader said of them, which every caller keeps to. */
+  readonly told: ToldTimes | undefined
   /** Whose it is, where it belongs to a user. */
   readonly user: string | undefined
   /** When its use was last noted; monotonic. */
@@ -24,6 +26,9 @@ export interface Entry {
   /** The life of the shared tier in which it was last known to stand. */
   life: number
 }
+
+/** The life of entries that were invalidated: whoever still has one must not give it. */
+export const GONE = -2
 
 /** The life of entries that have to be looked up in the shared tier before they are used. */
 export const NO_LIFE = -1
@@ -39,6 +44,12 @@ export function ageState(
 ): 'fresh' | 'eager' | 'stale' | 'expired' {
   if (ageMs < freshMs) return ageMs < freshMs * EAGER_SHARE ? 'fresh' : 'eager'
   return ageMs < staleMs ? 'stale' : 'expired'
+}
+
+/** How long a value may be kept, where its loader knew better than whoever asked. */
+export interface ToldTimes {
+  readonly freshMs?: Milliseconds
+  readonly staleMs?: Milliseconds
 }
 
 /** Whose a value is, and how long it is kept. */
@@ -58,6 +69,7 @@ export function newEntry(
     readonly ageMs: Milliseconds
     readonly begunAt: Moment
     readonly life: number
+    readonly told?: ToldTimes | undefined
   },
   clock: Clock,
 ): Entry {
@@ -68,8 +80,9 @@ export function newEntry(
     kept,
     fetchedAtMs: now - origin.ageMs,
     fetchedAt: new Date(clock.now() - origin.ageMs),
-    freshMs,
-    staleMs: keepMs,
+    freshMs: origin.told?.freshMs ?? freshMs,
+    staleMs: origin.told?.staleMs ?? keepMs,
+    told: origin.told,
     user,
     usedAtMs: now,
     begunAt: origin.begunAt,

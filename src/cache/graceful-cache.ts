@@ -1,17 +1,18 @@
 import type { Flight } from '../concurrency/single-flight.ts'
-import { closedError, withRetryAfter } from '../errors/errors.ts'
+import { closedError, withWait } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { alarm, type Clock, type Milliseconds, turnTime } from '../time/clock.ts'
 import { type CacheKey, cacheId, keyName, OwnKey, userOf } from './cache-key.ts'
 import { type CacheOptions, GET_OPTIONS, type OwnCacheOptions, SET_OPTIONS } from './cache-options.ts'
 import { asCached, type Cached, type HeldSource } from './cached.ts'
-import { ageState, EAGER_SHARE, type Entry, newEntry } from './entry.ts'
+import { ageState, EAGER_SHARE, type Entry, GONE, newEntry } from './entry.ts'
 import { type Failure, Failures, reasonOf } from './failures.ts'
 import { Holdings } from './holdings.ts'
 import { Loads } from './loads.ts'
 import { lookUp } from './look-up.ts'
 import { MemoryTier, NOTE_USE_EVERY_MS, type ValueKeeper } from './memory-tier.ts'
 import { encode, Question, sharedKey } from './question.ts'
+import { Refreshes } from './refreshes.ts'
 import type { SharedTier } from './shared-tier.ts'
 
 export interface GracefulCacheOptions {
@@ -23,6 +24,12 @@ export interface GracefulCacheOptions {
   readonly maxBytes: number
   readonly clock: Clock
   readonly events: Events
+  /** From 0 to below 1, for jitter. Default: none. */
+  readonly random?: () => number
+  /** Loads that nobody waits for, at once. Default 100. */
+  readonly maxBackgroundLoads?: number
+  /** Hears of work that goes on when its caller has its answer. */
+  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined
   /** Holds the values of questions that are `kept`. */
   readonly keeper?: ValueKeeper | undefined
   /** What other processes hold, where there are any. */
@@ -42,6 +49,7 @@ export class GracefulCache {
   readonly #held: Holdings
   readonly #memory: MemoryTier
   readonly #loads: Loads
+  readonly #refreshes: Refreshes
   #fresh = 0
   #stale = 0
   #draining = false
@@ -54,8 +62,10 @@ export class GracefulCache {
     this.#turnTime = turnTime(options.clock)
     this.#events = options.events
     this.#memory = new MemoryTier(options.maxEntries, options.maxBytes, options.keeper)
-    this.#held = new Holdings(this.#memory, new Failures(options.clock), options.shared)
+    this.#held = new Holdings(this.#memory, new Failures(options.clock, options.random), options.shared)
     this.#loads = new Loads(this.#held, options)
+    const { clock, random = () => 0, maxBackgroundLoads: most = 100 } = options
+    this.#refreshes = new Refreshes({ clock, random, most })
   }
 
   /**
@@ -80,7 +90,7 @@ export class GracefulCache {
         const now = this.#turnTime()
         // It may have been fetched within this turn.
         const ageMs = now > entry.fetchedAtMs ? now - entry.fetchedAtMs : 0
-        if (ageMs < (options.freshMs ?? this.#freshMs) * EAGER_SHARE) {
+        if (ageMs < (entry.told?.freshMs ?? options.freshMs ?? this.#freshMs) * EAGER_SHARE) {
           this.#fresh++
           if (now - entry.usedAtMs > NOTE_USE_EVERY_MS) this.#memory.noteUse(id, entry, now)
           if (this.#events.active) this.#events.emit({ type: 'cache.hit', key: keyName(key) })
@@ -149,6 +159,7 @@ export class GracefulCache {
   /** Begins no more refreshes in the background, and waits for the loads under way, at most `deadlineMs`; 0 does not wait. */
   drain(deadlineMs: Milliseconds): Promise<void> {
     this.#draining = true
+    this.#refreshes.close()
     return this.#loads.ended(deadlineMs)
   }
 
@@ -156,7 +167,13 @@ export class GracefulCache {
   close(): void {
     this.#draining = true
     this.#closed = true
+    this.#refreshes.close()
     this.#loads.close()
+  }
+
+  /** Discord was seen to answer: what failed because it did not is tried again soon. */
+  recovered(): void {
+    this.#held.failures.recovered()
   }
 
   stats() {
@@ -191,10 +208,11 @@ export class GracefulCache {
   #answer<T>(question: Question<T>, entry: Entry | undefined, source: HeldSource): Promise<Cached<T>> {
     if (entry) {
       const ageMs = this.#ageOf(entry)
-      const state = ageState(ageMs, question.freshMs, question.staleMs)
+      const { freshMs, staleMs } = timesOf(entry, question)
+      const state = ageState(ageMs, freshMs, staleMs)
       if (state !== 'expired') this.#memory.noteUse(question.id, entry, this.#clock.monotonic())
       if (state === 'fresh' || state === 'eager') {
-        if (state === 'eager' && this.#mayRefresh(question)) this.#loads.start(question, entry, 'eager')
+        if (state === 'eager' && this.#mayRefresh(question)) this.#refreshLater(question, entry)
         this.#fresh++
         this.#events.emit({ type: 'cache.hit', key: question.name, ...(source !== 'memory' && { reason: source }) })
         return Promise.resolve(asCached<T>(entry, 'fresh', source, ageMs))
@@ -215,15 +233,22 @@ export class GracefulCache {
     if (refusedForMs > 0) return this.#staleFor(question, entry, source, 'throttled', this.#dateIn(refusedForMs))
     const underWay = loads.get(id)
     if (this.#draining || (underWay && !options.refresh)) return this.#staleFor(question, entry, source, 'slow')
+    const failed = failures.last(id)
+    if (failed && !options.refresh && (this.#refreshes.isWaiting(id) || !this.#refreshes.mayGo())) {
+      // One of very many that failed together: they are not all tried again at once.
+      this.#refreshLater(question, entry)
+      return this.#staleFor(question, entry, source, reasonOf(failed.error))
+    }
     const flight = underWay ?? this.#loads.start(question, entry, 'stale')
+    // Invalidated while its caller waited with it in hand, or grown too old: then there is only the load left.
+    const isUnusable = () => entry.life === GONE || this.#ageOf(entry) >= timesOf(entry, question).staleMs
     try {
       const loaded = await this.#waitAtMost(question.patienceMs, flight, options.signal)
       if (loaded) return loaded as Cached<T>
-      // It may have become too old while its caller was patient: then there is only the load left to wait for.
-      if (this.#ageOf(entry) >= question.staleMs) return (await flight.wait(options.signal)) as Cached<T>
+      if (isUnusable()) return (await flight.wait(options.signal)) as Cached<T>
       return this.#staleFor(question, entry, source, 'slow')
     } catch (error) {
-      if (options.signal?.aborted || this.#ageOf(entry) >= question.staleMs || !question.masks(error)) throw error
+      if (options.signal?.aborted || isUnusable() || !question.masks(error)) throw error
       const failure = failures.holding(id)
       return failure
         ? this.#staleAfter(question, entry, source, failure)
@@ -236,10 +261,20 @@ export class GracefulCache {
     let flight = this.#held.loads.get(question.id)
     if (!flight) {
       const failure = this.#held.failures.holding(question.id)
-      if (failure) throw withRetryAfter(failure.error, failure.notBeforeMs - this.#clock.monotonic())
+      if (failure) throw withWait(failure.error, this.#held.failures.waitMs(failure))
       flight = this.#loads.start(question, old, undefined)
     }
     return flight.wait(question.options.signal) as Promise<Cached<T>>
+  }
+
+  /** Refreshes without anybody waiting: now, or a little later where many are due at once. */
+  #refreshLater<T>(question: Question<T>, entry: Entry): void {
+    const ended = this.#refreshes.begin(question.id, () => {
+      // It may have been refreshed, invalidated or asked for meanwhile.
+      if (this.#memory.find(question.id) !== entry || !this.#mayRefresh(question)) return undefined
+      return this.#loads.start(question, entry, 'eager').promise
+    })
+    this.#loads.goesOn(ended)
   }
 
   #mayRefresh<T>(question: Question<T>): boolean {
@@ -258,7 +293,7 @@ export class GracefulCache {
   }
 
   #staleAfter<T>(question: Question<T>, entry: Entry, source: HeldSource, failure: Failure): Cached<T> {
-    const retryAt = this.#dateIn(failure.notBeforeMs - this.#clock.monotonic())
+    const retryAt = this.#dateIn(this.#held.failures.waitMs(failure))
     return this.#staleFor(question, entry, source, reasonOf(failure.error), retryAt)
   }
 
@@ -286,4 +321,9 @@ export class GracefulCache {
   #refuseIfClosed(): void {
     if (this.#closed) throw closedError()
   }
+}
+
+/** The times that hold for an entry: its loader's, where it named any, else those of whoever asks. */
+function timesOf<T>({ told }: Entry, question: Question<T>): { freshMs: Milliseconds; staleMs: Milliseconds } {
+  return { freshMs: told?.freshMs ?? question.freshMs, staleMs: told?.staleMs ?? question.staleMs }
 }

@@ -1,7 +1,7 @@
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
 import { idsOf } from './cache-key.ts'
 import type { Cached } from './cached.ts'
-import { type Entry, NO_LIFE } from './entry.ts'
+import { type Entry, GONE, NO_LIFE } from './entry.ts'
 import type { Failures } from './failures.ts'
 import type { MemoryTier } from './memory-tier.ts'
 import type { Moment, SharedTier } from './shared-tier.ts'
@@ -62,7 +62,10 @@ export class Holdings {
     this.detach(id)
     this.failures.forget(id)
     const entry = this.memory.find(id)
-    if (entry && entry.begunAt < before) this.memory.delete(id)
+    if (!entry || entry.begunAt >= before) return
+    // Somebody may be waiting with it in hand.
+    entry.life = GONE
+    this.memory.delete(id)
   }
 
   forgetUser(user: string, before: Moment): void {
@@ -75,6 +78,7 @@ export class Holdings {
 
   forgetEverything(): void {
     for (const flights of [this.loads, this.looks]) for (const id of [...flights.keys()]) this.detach(id)
+    for (const entry of this.memory.all()) entry.life = GONE
     this.memory.clear()
   }
 }

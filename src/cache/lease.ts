@@ -1,5 +1,6 @@
 import { HoldfastError } from '../errors/errors.ts'
 import { type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
+import type { ToldTimes } from './entry.ts'
 import type { Found, Moment, SharedKey, SharedTier, Ticket } from './shared-tier.ts'
 
 /** What a load came to: loaded here, or found because another process had loaded it. */
@@ -9,6 +10,7 @@ export type Outcome<T> =
       readonly kind: 'found'
       readonly value: T
       readonly bytes: number
+      readonly told?: ToldTimes | undefined
       readonly ageMs: Milliseconds
       readonly begunAt: Moment
     }
@@ -25,7 +27,9 @@ export interface LeasedLoad<T> {
   readonly signal: AbortSignal
   readonly load: () => Promise<T>
   /** Undefined where the text cannot be used. */
-  readonly decode: (text: string) => { readonly value: T; readonly bytes: number } | undefined
+  readonly decode: (
+    text: string,
+  ) => { readonly value: T; readonly bytes: number; readonly told?: ToldTimes | undefined } | undefined
   /** For how long no other process should try after this failure. */
   readonly heldOffMs: (error: unknown) => Milliseconds
 }
@@ -103,5 +107,5 @@ function decoded<T>(work: LeasedLoad<T>, found: Found | undefined): (Outcome<T> 
   if (!found?.value) return undefined
   const { text, ageMs, begunAt } = found.value
   const decoded = work.decode(text)
-  return decoded && { kind: 'found', value: decoded.value, bytes: decoded.bytes, ageMs, begunAt }
+  return decoded && { kind: 'found', value: decoded.value, bytes: decoded.bytes, told: decoded.told, ageMs, begunAt }
 }

@@ -1,17 +1,19 @@
 import type { Flight } from '../concurrency/single-flight.ts'
 import { codeOf } from '../errors/code-of.ts'
-import { closedError, HoldfastError } from '../errors/errors.ts'
+import { closedError, HoldfastError, withWait } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 import { abandonable, withDeadline } from '../time/deadline.ts'
-import type { LoadContext } from './cache-options.ts'
+import { KEEP_OPTIONS, type LoadContext } from './cache-options.ts'
 import { asCached, type Cached } from './cached.ts'
-import { EAGER_SHARE, type Entry, newEntry } from './entry.ts'
+import { EAGER_SHARE, type Entry, newEntry, type ToldTimes } from './entry.ts'
 import { reasonOf } from './failures.ts'
 import type { Holdings } from './holdings.ts'
 import { loadUnderLease, type Outcome } from './lease.ts'
-import type { Question } from './question.ts'
+import { type Question, withTimes } from './question.ts'
 import type { SharedKey, Ticket } from './shared-tier.ts'
+
+const nothing = () => {}
 
 /** Why a load begins although something is held; undefined where nothing usable is. */
 export type RefreshReason = 'eager' | 'stale'
@@ -20,6 +22,8 @@ export interface LoadsOptions {
   readonly loadTimeoutMs: Milliseconds
   readonly clock: Clock
   readonly events: Events
+  /** Hears of work that goes on when its caller has its answer. */
+  readonly waitUntil?: ((work: Promise<unknown>) => void) | undefined
 }
 
 /** Loads values, each once at a time, keeps what they brought, and notes what failed. */
@@ -28,6 +32,7 @@ export class Loads {
   readonly #loadTimeoutMs: Milliseconds
   readonly #clock: Clock
   readonly #events: Events
+  readonly #waitUntil: LoadsOptions['waitUntil']
   /** Stores in the shared tier, which nobody waits for but `drain`. */
   readonly #writes = new Set<Promise<unknown>>()
   readonly counts = { loaded: 0, failed: 0 }
@@ -38,6 +43,7 @@ export class Loads {
     this.#loadTimeoutMs = options.loadTimeoutMs
     this.#clock = options.clock
     this.#events = options.events
+    this.#waitUntil = options.waitUntil
   }
 
   /** Begins a load under the question's key. Its flight lands with the one answer that all who wait for it share. */
@@ -45,7 +51,8 @@ export class Loads {
     if (refresh) this.#events.emit({ type: 'cache.refresh', key: question.name, reason: refresh })
     else this.#events.emit({ type: 'cache.miss', key: question.name })
     const flights = this.#held.loads
-    return flights.start(question.id, async (signal, flight) => {
+    let told: ToldTimes | undefined
+    const flight = flights.start(question.id, async (signal, flight) => {
       const isCurrent = () => flights.get(question.id) === flight
       const { life } = this.#held
       let heldOffMs: Milliseconds | undefined
@@ -62,7 +69,15 @@ export class Loads {
           [signal],
           () => this.#late(),
           (signal) => {
-            const context: LoadContext<T> = refresh && old ? { signal, stale: old.value as T } : { signal }
+            const context: LoadContext<T> = {
+              signal,
+              ...(refresh && old && { stale: old.value as T }),
+              ...(refresh === 'eager' && { background: true as const }),
+              keep: (times) => {
+                KEEP_OPTIONS.check(times)
+                told = { ...told, ...times }
+              },
+            }
             return this.#loadOnce(question, old, signal, () => question.options.load(context), failed)
           },
         )
@@ -72,17 +87,30 @@ export class Loads {
           return asCached(entry, 'fresh', this.#held.shared!.source, outcome.ageMs)
         }
         const { value, bytes, text } = question.encode(outcome.value)
-        const entry = newEntry(question, value, { bytes, ageMs: 0, begunAt: outcome.begunAt, life }, this.#clock)
+        const entry = newEntry(question, value, { bytes, ageMs: 0, begunAt: outcome.begunAt, life, told }, this.#clock)
         if (isCurrent()) this.#keep(question.id, entry)
         // Also where it was invalidated meanwhile: the shared tier knows which of the two came first.
-        if (outcome.ticket) void this.write(question.sharedKey, entry, outcome.ticket, text())
+        if (outcome.ticket) void this.write(question.sharedKey, entry, outcome.ticket, withTimes(text(), told))
         this.counts.loaded++
         return asCached(entry, 'loaded', 'load', 0)
       } catch (error) {
-        failed(error)
-        throw error
+        const heldMs = failed(error)
+        // Whoever is told to wait is told how long: by then it may be tried again.
+        throw heldMs > 0 ? withWait(error, heldMs) : error
       }
     })
+    if (refresh) this.goesOn(flight.promise)
+    return flight
+  }
+
+  /** Tells the platform of work that nobody waits for. What it hears never rejects. */
+  goesOn(work: Promise<unknown>): void {
+    if (!this.#waitUntil) return
+    try {
+      this.#waitUntil(work.then(nothing, nothing))
+    } catch (error) {
+      this.#events.unexpected('the option waitUntil threw', error)
+    }
   }
 
   /** Stores for all processes. Resolves when that is done or given up; nobody who asked for the value waits for it. */
@@ -142,7 +170,8 @@ export class Loads {
       signal,
       load: () => abandonable(load, signal),
       decode: (text) => question.decode(text),
-      heldOffMs,
+      // Who is throttled is known to all processes already.
+      heldOffMs: (error) => (reasonOf(error) === 'throttled' ? 0 : heldOffMs(error)),
     })
   }
 
@@ -160,14 +189,13 @@ export class Loads {
       if (shared) this.#remember(shared.invalidate(question.sharedKey))
       return 0
     }
-    const failure = failures.note(question.id, error)
-    // Who is throttled is known to all processes already.
-    return reasonOf(error) === 'throttled' ? 0 : failure.notBeforeMs - this.#clock.monotonic()
+    return failures.waitMs(failures.note(question.id, error))
   }
 
   /** Remembers work in the background until it has ended. What is given here never rejects. */
   #remember(work: Promise<unknown>): void {
     this.#writes.add(work)
+    this.goesOn(work)
     void work.then(() => this.#writes.delete(work))
   }
 

@@ -21,7 +21,12 @@ export function lookUp<T>(held: Holdings, question: Question<T>, clock: Clock): 
       const value = found.value && question.decode(found.value.text)
       if (value && !(old && old.begunAt >= found.value!.begunAt)) {
         const { ageMs, begunAt } = found.value!
-        const entry = newEntry(question, value.value, { bytes: value.bytes, ageMs, begunAt, life }, clock)
+        const entry = newEntry(
+          question,
+          value.value,
+          { bytes: value.bytes, ageMs, begunAt, life, told: value.told },
+          clock,
+        )
         memory.store(id, entry)
         return entry
       }

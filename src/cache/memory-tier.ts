@@ -105,6 +105,12 @@ export class MemoryTier {
     return ids === undefined ? [] : typeof ids === 'string' ? [ids] : [...ids]
   }
 
+  /** Every entry, in no order that matters. */
+  *all(): Generator<Entry> {
+    yield* this.#own.entries.values()
+    yield* this.#others.entries.values()
+  }
+
   clear(): void {
     for (const line of [this.#own, this.#others]) for (const id of [...line.entries.keys()]) this.delete(id)
   }

@@ -4,6 +4,7 @@ import { stringBytes } from '../guilds/string-bytes.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import { type CacheKey, keyLabel, keyName, userOf } from './cache-key.ts'
 import type { Codec, OwnCacheOptions } from './cache-options.ts'
+import type { ToldTimes } from './entry.ts'
 import { isTrouble } from './failures.ts'
 import { plainJsonBytes } from './plain-json.ts'
 import type { SharedKey } from './shared-tier.ts'
@@ -85,15 +86,41 @@ export class Question<T> {
   }
 
   /** Undefined where the text cannot be used: whatever wrote it, it is as good as absent. */
-  decode(text: string): { readonly value: T; readonly bytes: number } | undefined {
+  decode(stored: string): Decoded<T> | undefined {
     const { codec, kept } = this.options
     try {
-      if (codec) return { value: codec.decode(text), bytes: kept ? 0 : 2 * stringBytes(text) }
+      const { text, told } = withoutTimes(stored)
+      if (codec) return { value: codec.decode(text), bytes: kept ? 0 : 2 * stringBytes(text), told }
       const value = JSON.parse(text)
-      return { value, bytes: plainJsonBytes(value) }
+      return { value, bytes: plainJsonBytes(value), told }
     } catch {
       return undefined
     }
+  }
+}
+
+/** A value that was read as text. */
+export interface Decoded<T> {
+  readonly value: T
+  readonly bytes: number
+  readonly told: ToldTimes | undefined
+}
+
+/** Begins a text that brings the loader's times along; JSON never does. */
+const TIMED = '\u0001'
+
+/** The text for other processes, with the times that its loader told. */
+export function withTimes(text: string, told: ToldTimes | undefined): string {
+  return told || text.startsWith(TIMED) ? `${TIMED}${JSON.stringify(told ?? {})}\n${text}` : text
+}
+
+function withoutTimes(stored: string): { readonly text: string; readonly told: ToldTimes | undefined } {
+  if (!stored.startsWith(TIMED)) return { text: stored, told: undefined }
+  const end = stored.indexOf('\n')
+  const told: ToldTimes = JSON.parse(stored.slice(TIMED.length, end))
+  return {
+    text: stored.slice(end + 1),
+    told: told.freshMs === undefined && told.staleMs === undefined ? undefined : told,
   }
 }
 

@@ -42,6 +42,7 @@ export interface Config {
   readonly maxBytes: number
   /** A Keyv store that was handed in. */
   readonly store: KeyvStoreShape | undefined
+  readonly maxBackgroundLoads: number
   readonly redis: RedisConfig | undefined
   readonly database: DatabaseConfig | undefined
   readonly ledgerMaxAgeMs: Milliseconds
@@ -99,6 +100,7 @@ export function readConfig(options: HoldfastOptions = {}, environment: Environme
     staleMs,
     patienceMs: readNumber('cache.patienceMs', cache.patienceMs, environment),
     loadTimeoutMs: readNumber('cache.loadTimeoutMs', cache.loadTimeoutMs, environment),
+    maxBackgroundLoads: readNumber('cache.maxBackgroundLoads', cache.maxBackgroundLoads, environment),
     maxEntries: readNumber('cache.maxEntries', cache.maxEntries, environment),
     maxBytes:
       readNumber('cache.maxBytes', cache.maxBytes, environment) || Math.floor(getHeapStatistics().heap_size_limit / 4),

@@ -56,6 +56,8 @@ export interface HoldfastOptions {
      * docs/guides/fleet.md says what is lost). Needs `secret`. It is never closed or cleared.
      */
     store?: unknown
+    /** Refreshes that nobody waits for, under way at once. Default 100. */
+    maxBackgroundLoads?: number
   }
   /** A `redis://` or `rediss://` URL, or more. Shares the cache, holds and budgets between processes. Needs `secret`. */
   redis?: string | RedisOptions
@@ -125,6 +127,7 @@ const CACHE = {
   patienceMs: numberOption('cache.patienceMs', 'how long the caller that starts a refresh waits for it'),
   loadTimeoutMs: numberOption('cache.loadTimeoutMs', 'after this a load is given up'),
   maxEntries: numberOption('cache.maxEntries', 'entries held in memory'),
+  maxBackgroundLoads: numberOption('cache.maxBackgroundLoads', 'refreshes that nobody waits for, under way at once'),
   maxBytes: numberOption('cache.maxBytes', 'bytes held in memory', 'a quarter of the heap limit'),
   store: {
     means: 'a Keyv store that processes share instead of Redis; docs/guides/fleet.md says what is lost',

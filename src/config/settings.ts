@@ -67,6 +67,7 @@ export const NUMBERS = {
   'redis.readTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 100 },
   'redis.writeTimeoutMs': { unitName: 'milliseconds', min: 1, max: MINUTE, fallback: 500 },
   'cache.maxEntries': { unitName: 'entries', min: 1, max: 10_000_000, whole: true, fallback: 100_000 },
+  'cache.maxBackgroundLoads': { unitName: 'loads', min: 1, max: 100_000, whole: true, fallback: 100 },
   'cache.maxBytes': { unitName: 'bytes', min: 1, max: Number.MAX_SAFE_INTEGER, whole: true, fallback: 0 },
 } as const satisfies Record<string, NumberSetting>
 

@@ -40,6 +40,8 @@ export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
   readonly events: Events
   /** The other processes, where there are any. */
   readonly fleet?: Fleet | undefined
+  /** Hears that Discord answered a call as it should: whatever kept it from that is over. */
+  readonly onSuccess?: () => void
 }
 
 /** What a caller that asked for it is told of a call. */
@@ -380,6 +382,7 @@ export class DiscordClient {
     switch (verdict.kind) {
       case 'success':
         this.#learnUser(call, answer)
+        this.#options.onSuccess?.()
         return answer
       case 'refused':
         if (orRefusal) return answer

@@ -195,7 +195,12 @@ export function closedError(): HoldfastError {
 
 /** Says again what an earlier failure said, with the wait that is left of it now. Other errors are passed on as they are. */
 export function withRetryAfter<E>(error: E, retryAfterMs: Milliseconds): E {
-  if (!(error instanceof HoldfastError) || error.retryAfterMs === undefined) return error
+  return error instanceof HoldfastError && error.retryAfterMs !== undefined ? withWait(error, retryAfterMs) : error
+}
+
+/** An error of ours with how long to wait from now, whether it named a wait itself or not. Errors of others are passed on as they are. */
+export function withWait<E>(error: E, retryAfterMs: Milliseconds): E {
+  if (!(error instanceof HoldfastError)) return error
   return Object.create(Object.getPrototypeOf(error), {
     ...Object.getOwnPropertyDescriptors(error),
     // An accessor that reads the original's own slot.

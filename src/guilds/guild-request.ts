@@ -72,10 +72,22 @@ export class GuildRequest {
     if (signal !== undefined) this.signal = signal
   }
 
-  async load({ signal }: { readonly signal: AbortSignal }): Promise<GuildMemberships> {
+  async load({
+    signal,
+    background,
+  }: {
+    readonly signal: AbortSignal
+    readonly background?: true
+  }): Promise<GuildMemberships> {
     this.asked = true
     const { userId: principal, accessToken } = this.#user
-    return membershipsFromDiscord(await this.#source.getUserGuildsAnew(accessToken, { principal, signal }))
+    return membershipsFromDiscord(
+      await this.#source.getUserGuildsAnew(accessToken, {
+        principal,
+        signal,
+        ...(background && { priority: 'background' as const }),
+      }),
+    )
   }
 
   /** A token that lacks a scope says nothing about the user's guilds: the list stays for their other sessions. */

@@ -125,7 +125,13 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const { clock } = config
   const events = new Events(clock, config.logger && new Log(config.logger, clock))
   const redis = config.redis && openRedis({ ...config, config: config.redis, events })
-  const discord = new DiscordClient({ ...config, events, userAgent: userAgent(config.publicUrl), fleet: redis?.fleet })
+  const discord = new DiscordClient({
+    ...config,
+    events,
+    userAgent: userAgent(config.publicUrl),
+    fleet: redis?.fleet,
+    onSuccess: () => cache.recovered(),
+  })
   const store = config.store && openStore({ ...config, store: config.store, events })
   const cache = new GracefulCache({ ...config, events, shared: redis?.entries ?? store, keeper: new HeldLists() })
   redis?.connection.start()
