@@ -40,6 +40,8 @@ export class ClientAddresses {
   readonly #own: ((request: GuardRequest) => string | undefined) | undefined
   readonly #onSign: (sign: ProxySign) => void
   readonly #remembered = new Map<string, ClientAddress | undefined>()
+  #last: GuardRequest | undefined
+  #address: ClientAddress = UNKNOWN
 
   constructor(options: {
     readonly proxies: TrustedProxies
@@ -54,7 +56,16 @@ export class ClientAddresses {
     this.#onSign = options.onSign ?? (() => {})
   }
 
+  /** Asked several times for each request, and found once: of the last one it is remembered. */
   of(request: GuardRequest): ClientAddress {
+    if (request !== this.#last) {
+      this.#address = this.#find(request)
+      this.#last = request
+    }
+    return this.#address
+  }
+
+  #find(request: GuardRequest): ClientAddress {
     const own = this.#own?.(request)
     if (typeof own === 'string') return this.read(own) ?? UNKNOWN
     if (this.#believesFramework && request.address !== undefined) {

@@ -66,7 +66,7 @@ export function writeRefusal(
   // RFC 9110, section 15.5.2: a 401 names the scheme that would be accepted.
   if (status === 401) headers.push(['www-authenticate', 'Bearer'])
   const body = details.asPage
-    ? page(title, message, seconds, retryAt)
+    ? page(title, message, seconds, retryAt, status)
     : JSON.stringify({
         code,
         message,
@@ -90,18 +90,26 @@ const DAY_SECONDS = 24 * 60 * 60
 const STYLE =
   'body{font:1.1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem}h1{font-size:1.6rem;line-height:1.2}a{color:LinkText}'
 
-function page(title: string, message: string, seconds: number | undefined, retryAt: Date | undefined): string {
+function page(
+  title: string,
+  message: string,
+  seconds: number | undefined,
+  retryAt: Date | undefined,
+  status: number,
+): string {
   const reload =
     seconds !== undefined && seconds <= LONGEST_RELOAD_SECONDS ? `<meta http-equiv="refresh" content="${seconds}">` : ''
   const when =
     retryAt && seconds !== undefined
       ? `<p>Try again after <time datetime="${retryAt.toISOString()}">${timeInWords(retryAt, seconds)}</time>${reload && '; this page then reloads by itself'}.</p><p><a href="">Try again</a></p>`
       : ''
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><meta name="robots" content="noindex">${reload}<title>${title}</title><style>${STYLE}</style></head><body><main><h1>${title}</h1><p>${message}</p>${when}</main></body></html>`
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><meta name="robots" content="noindex">${reload}<title>${title} (${status})</title><style>${STYLE}</style></head><body><main><h1>${title}</h1><p>${message}</p>${when}<p><small>${status}</small></p></main></body></html>`
 }
 
 /** `17:05:09 UTC`, with the day before it where that is not clear. */
 function timeInWords(at: Date, seconds: number): string {
   const time = `${at.toISOString().slice(11, 19)} UTC`
-  return seconds < DAY_SECONDS ? time : `${at.toUTCString().slice(0, 16)}, ${time}`
+  if (seconds < DAY_SECONDS) return time
+  const days = Math.round(seconds / DAY_SECONDS)
+  return `${at.toUTCString().slice(0, 16)}, ${time} (in ${days === 1 ? 'a day' : `${days} days`})`
 }

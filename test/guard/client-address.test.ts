@@ -1,9 +1,11 @@
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { ConfigError } from '../../src/errors/errors.ts'
 import { addressBucket } from '../../src/guard/address.ts'
 import { ClientAddresses } from '../../src/guard/client-address.ts'
 import { readTrustedProxies } from '../../src/guard/trusted-proxies.ts'
+import type { GuardOptions, GuardRequest } from '../../src/index.ts'
+import { ask as askGuard, guarded } from './asking.ts'
 
 describe('addressBucket', () => {
   test.each<[string, string | undefined]>([
@@ -191,5 +193,98 @@ describe('clientBucket', () => {
     [['10.0.0.0/']],
   ])('trustProxy: %j is refused, and says what to give', (trustProxy) => {
     expect(() => readTrustedProxies(trustProxy)).toThrow(ConfigError)
+  })
+})
+
+describe('who stands in front', () => {
+  const ask = (trustProxy: unknown, remoteAddress: string | undefined, headers: Record<string, string>) =>
+    new ClientAddresses({ proxies: readTrustedProxies(trustProxy), believesFramework: false }).of({
+      method: 'GET',
+      path: '/',
+      header: (name) => headers[name] ?? null,
+      remoteAddress,
+    }).bucket
+  const xff = (value: string) => ({ 'x-forwarded-for': value })
+
+  test.each<[string, unknown, string | undefined, Record<string, string>, string]>([
+    ['nginx on this machine', 'nginx', '127.0.0.1', xff('spoof, 6.6.6.6'), '6.6.6.6'],
+    ['nginx in a private network', 'nginx', '10.0.0.2', xff('6.6.6.6, 10.0.0.9'), '6.6.6.6'],
+    ['nginx over a Unix socket', 'nginx', undefined, xff('6.6.6.6'), '6.6.6.6'],
+    ['nginx is not somebody outside', 'nginx', '5.5.5.5', xff('6.6.6.6'), '5.5.5.5'],
+    ['Cloudflare', 'cloudflare', '172.64.1.1', { 'cf-connecting-ip': '6.6.6.6', ...xff('spoof, 6.6.6.6') }, '6.6.6.6'],
+    ['Cloudflare over IPv6', 'cloudflare', '2606:4700::1', { 'cf-connecting-ip': '2001:db8::1' }, '2001:db8:0:0::/64'],
+    [
+      'Cloudflare in front of nginx',
+      'cloudflare',
+      '127.0.0.1',
+      { 'cf-connecting-ip': '6.6.6.6', ...xff('9.9.9.9, 6.6.6.6, 172.64.1.1') },
+      '6.6.6.6',
+    ],
+    ['past Cloudflare its header is made up', 'cloudflare', '5.5.5.5', { 'cf-connecting-ip': '6.6.6.6' }, '5.5.5.5'],
+    ['… also behind nginx', 'cloudflare', '127.0.0.1', { 'cf-connecting-ip': '6.6.6.6', ...xff('5.5.5.5') }, '5.5.5.5'],
+    ['Vercel', 'vercel', '127.0.0.1', { 'x-vercel-forwarded-for': '6.6.6.6', ...xff('spoof') }, '6.6.6.6'],
+    ['Vercel, whose runtime has no peer', 'vercel', undefined, { 'x-real-ip': '6.6.6.6' }, '6.6.6.6'],
+    ['who is not Vercel', 'vercel', '5.5.5.5', { 'x-vercel-forwarded-for': '6.6.6.6' }, '5.5.5.5'],
+    ['Fly', 'fly', '172.16.5.1', { 'fly-client-ip': '6.6.6.6', ...xff('spoof, 6.6.6.6, 66.241.1.1') }, '6.6.6.6'],
+    ['Fly over its IPv6 network', 'fly', 'fdaa::3', { 'fly-client-ip': '2001:db8::1' }, '2001:db8:0:0::/64'],
+    ['Render, behind Cloudflare', 'render', '10.1.1.1', xff('spoof, 6.6.6.6, 172.64.1.1, 10.2.2.2'), '6.6.6.6'],
+    ['Heroku', 'heroku', '10.1.1.1', xff('spoof, 6.6.6.6'), '6.6.6.6'],
+    ['one hop', 1, '5.5.5.5', xff('spoof, 6.6.6.6'), '6.6.6.6'],
+    ['two hops', 2, '5.5.5.5', xff('spoof, 6.6.6.6, 7.7.7.7'), '6.6.6.6'],
+    ['two hops, and a list that only one of them wrote', 2, '5.5.5.5', xff('6.6.6.6'), '5.5.5.5'],
+    ['a hop that cannot be read', 1, '5.5.5.5', xff('6.6.6.6, junk'), '5.5.5.5'],
+  ])('%s', (_who, trustProxy, peer, headers, expected) => {
+    expect(ask(trustProxy, peer, headers)).toBe(expected)
+  })
+
+  test('where framework or app know better, they are asked first', () => {
+    const request = {
+      method: 'GET',
+      path: '/',
+      header: () => '9.9.9.9',
+      remoteAddress: '127.0.0.1',
+      address: '6.6.6.6',
+    }
+    const of = (options: { believesFramework: boolean; own?: () => string | undefined; proxies?: unknown }) =>
+      new ClientAddresses({ ...options, proxies: readTrustedProxies(options.proxies) }).of(request).bucket
+    expect(of({ believesFramework: true })).toBe('6.6.6.6')
+    expect(of({ believesFramework: false, proxies: 'loopback' })).toBe('9.9.9.9')
+    expect(of({ believesFramework: true, own: () => '7.7.7.7' })).toBe('7.7.7.7')
+    expect(of({ believesFramework: true, own: () => undefined })).toBe('6.6.6.6')
+    expect(of({ believesFramework: true, own: () => 'nowhere' })).toBe('unknown')
+  })
+})
+
+describe('what arrives may contradict what was said', () => {
+  const warnings = (
+    options: GuardOptions,
+    times: number,
+    request: Partial<GuardRequest> & { headers?: Record<string, string> },
+  ) => {
+    const emitted = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    const { guard } = guarded(options)
+    for (let time = 0; time < times; time++) guard.check(askGuard('GET', '/x', request))
+    const said = emitted.mock.calls.map(([text, details]) => [String(text), (details as { code?: string }).code])
+    emitted.mockRestore()
+    return said
+  }
+  const forwarded = { 'x-forwarded-for': '6.6.6.6' }
+
+  test('a proxy that nobody named is told of through the process, once, also without a logger', () => {
+    expect(warnings({}, 5, { headers: forwarded })).toEqual([
+      [expect.stringContaining('trustProxy is not set'), 'HOLDFAST_TRUST_PROXY'],
+    ])
+    expect(warnings({}, 5, {})).toEqual([])
+    expect(warnings({ trustProxy: 'nginx' }, 500, { remoteAddress: '10.0.0.1', headers: forwarded })).toEqual([])
+  })
+
+  test('a proxy other than the one that was named, and one that names nobody', () => {
+    expect(warnings({ trustProxy: 'nginx' }, 5, { remoteAddress: '5.5.5.5', headers: forwarded })).toEqual([
+      [expect.stringContaining('does not name'), 'HOLDFAST_TRUST_PROXY'],
+    ])
+    expect(warnings({ trustProxy: 'nginx' }, 99, { remoteAddress: '10.0.0.1' })).toEqual([])
+    expect(warnings({ trustProxy: 'nginx' }, 300, { remoteAddress: '10.0.0.1' })).toEqual([
+      [expect.stringContaining('says of nobody'), 'HOLDFAST_TRUST_PROXY'],
+    ])
   })
 })

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { AppliedLimit } from '../../src/guard/applied-limit.ts'
 import type { CallerKind, Costs, Taken } from '../../src/guard/counters.ts'
 
@@ -13,6 +13,7 @@ export interface Counting {
   ): Promise<Taken> | Taken
   /** Lets time pass for them. */
   wait(ms: number): Promise<void>
+  now(): number
 }
 
 let slots = 0
@@ -191,5 +192,108 @@ export function countersContract(make: () => Counting): void {
     const days = counts[0]!.windowMs / 86_400_000
     expect([28, 29, 30, 31]).toContain(days)
     expect(counts[0]!.resetInMs).toBeLessThanOrEqual(counts[0]!.windowMs)
+  })
+
+  test('a short window that begins anew does not shorten the memory of a long one', async () => {
+    const counting = make()
+    const [id, short, long] = [caller(), quota(5, WINDOW_MS), quota(1, 'month')]
+    expect((await counting.take('user', id, [short, long])).admitted).toBe(true)
+    await counting.wait(WINDOW_MS + 1)
+    await counting.take('user', id, [short])
+    await counting.wait(WINDOW_MS + 1)
+    expect((await counting.take('user', id, [long])).admitted).toBe(false)
+  })
+
+  test('points are charged together and given back together', async () => {
+    const counting = make()
+    const [id, limits] = [caller(), [{ ...quota(10, LONG_MS), cost: () => 0 }, quota(3, LONG_MS)]]
+    const first = await counting.take('user', id, limits, true, [7, 1])
+    expect(first.counts.map(({ used }) => used)).toEqual([7, 1])
+    expect((await counting.take('user', id, limits, true, [4, 1])).admitted).toBe(false)
+    expect((await counting.take('user', id, limits, true, [3, 1])).counts.map(({ used }) => used)).toEqual([10, 2])
+    expect(await first.refund()).toBe(true)
+    expect((await counting.take('user', id, limits, true, [7, 1])).counts.map(({ used }) => used)).toEqual([10, 2])
+  })
+
+  test('many limits at once are taken together, too', async () => {
+    const counting = make()
+    const [id, limits] = [caller(), Array.from({ length: 90 }, (_, index) => quota(index + 2, LONG_MS))]
+    expect(await many(5, () => counting.take('user', id, limits))).toBe(2)
+    expect((await counting.take('user', id, limits.slice(1))).counts[0]!.used).toBe(3)
+  })
+
+  describe('a window that slides', () => {
+    test('of many at once exactly the limit passes', async () => {
+      const counting = make()
+      const [id, limits] = [caller(), [sliding(7, LONG_MS)]]
+      const taken = await Promise.all(Array.from({ length: 50 }, () => counting.take('user', id, limits)))
+      expect(taken.filter(({ admitted }) => admitted).length).toBe(7)
+    })
+
+    test('who waits Retry-After passes, and who comes sooner does not', async () => {
+      const counting = make()
+      const [id, limits] = [caller(), [sliding(4, 2 * WINDOW_MS)]]
+      for (let round = 0; round < 3; round++) {
+        await many(10, () => counting.take('user', id, limits))
+        const refused = await counting.take('user', id, limits)
+        expect([refused.admitted, refused.counts[0]!.refuses]).toEqual([false, true])
+        expect(refused.retryAfterMs).toBeGreaterThan(0)
+        expect(refused.retryAfterMs).toBeLessThanOrEqual(4 * WINDOW_MS)
+        await counting.wait(refused.retryAfterMs)
+        expect((await counting.take('user', id, limits)).admitted).toBe(true)
+      }
+    })
+
+    test('the whole limit is back after two quiet windows, and only then', async () => {
+      const counting = make()
+      const [id, limits] = [caller(), [sliding(6, WINDOW_MS)]]
+      expect(await many(9, () => counting.take('user', id, limits))).toBe(6)
+      await counting.wait(2 * WINDOW_MS + 1)
+      expect(await many(9, () => counting.take('user', id, limits))).toBe(6)
+      await counting.wait(WINDOW_MS * 1.2)
+      expect(await many(9, () => counting.take('user', id, limits))).toBeLessThan(6)
+    })
+
+    test('within any share of the window at most (1 + share) × limit + 1 pass, however they come', async () => {
+      const counting = make()
+      const [id, limit] = [caller(), 10]
+      const limits = [sliding(limit, WINDOW_MS)]
+      const passed: Array<readonly [from: number, to: number]> = []
+      const began = counting.now()
+      while (counting.now() - began < 4 * WINDOW_MS) {
+        for (let time = 0; time < 4; time++) {
+          const from = counting.now()
+          if ((await counting.take('user', id, limits)).admitted) passed.push([from, counting.now()])
+        }
+        await counting.wait(7)
+      }
+      expect(passed.length).toBeGreaterThan(2 * limit)
+      for (const [first, [from]] of passed.entries())
+        for (let last = first; last < passed.length; last++) {
+          const share = (passed[last]![1] - from) / WINDOW_MS
+          if (share <= 1) expect(last - first + 1).toBeLessThanOrEqual((1 + share) * limit + 1)
+        }
+    })
+
+    test('is given back into the window that was charged, also while it fades', async () => {
+      const counting = make()
+      const [id, limits] = [caller(), [sliding(4, WINDOW_MS)]]
+      const taken = [await counting.take('user', id, limits), await counting.take('user', id, limits)]
+      expect((await counting.take('user', id, limits)).counts[0]!.used).toBe(3)
+      expect(await taken[0]!.refund()).toBe(true)
+      expect((await counting.take('user', id, limits)).counts[0]!.used).toBe(3)
+      await counting.wait(WINDOW_MS)
+      expect(await taken[1]!.refund()).toBe(true)
+      await counting.wait(2 * WINDOW_MS)
+      const late = await counting.take('user', id, limits)
+      await counting.wait(2 * WINDOW_MS + 1)
+      expect(await late.refund()).toBe(false)
+    })
+
+    test('what may not be refused is stopped at ten times the limit', async () => {
+      const counting = make()
+      const [id, limits] = [caller(), [sliding(2, LONG_MS)]]
+      expect(await many(40, () => counting.take('user', id, limits, false))).toBe(20)
+    })
   })
 }

@@ -313,3 +313,63 @@ describe('under load', () => {
     await guard.close()
   })
 })
+
+describe('maxInFlight is a cap, whatever is waited for', () => {
+  const late = { identify: async () => new Promise<undefined>((resolve) => void setTimeout(resolve, 5)) }
+  test.each<[string, object, boolean]>([
+    ['nothing', {}, false],
+    ['identify', late, false],
+    ['identify, with arrive in front', late, true],
+    ['skip', { skip: async () => false }, false],
+  ])('of 300 at once at most 10 are under way: %s', async (_what, options, arrives) => {
+    const guard = createGuard({ shedding: { maxInFlight: 10 }, rules: { '*': '100000/minute' }, ...options })
+    const decisions = await Promise.all(
+      Array.from({ length: 300 }, async (_, index) => {
+        const request = ask('POST', '/api/x', { remoteAddress: `10.0.0.${index % 250}` })
+        if (arrives && (await guard.arrive(request)).action === 'refuse') return undefined
+        return guard.check(request)
+      }),
+    )
+    const passed = decisions.filter((decision) => decision?.action === 'pass') as PassDecision[]
+    expect(passed.length).toBeLessThanOrEqual(10)
+    expect(passed.length).toBeGreaterThanOrEqual(9)
+    for (const decision of passed) await decision.settle(200)
+    // Refused or settled, every place is free again.
+    const again = await guard.check(ask('POST', '/api/x', { userId: 'u' }))
+    expect(again.action).toBe('pass')
+    await guard.close()
+  })
+
+  test('a request that is refused by a limit, denied, or fails leaves no place behind', async () => {
+    const guard = createGuard({
+      shedding: { maxInFlight: 2 },
+      rules: { '/api/*': '1/hour', '/broken': { limit: 5, windowMs: 1_000, cost: () => -1 } },
+      deny: { users: ['foe'] },
+    })
+    for (let time = 0; time < 20; time++) {
+      const decision = await guard.check(ask('POST', '/api/x', { userId: 'u' }))
+      if (decision.action === 'pass') await decision.settle(200)
+      expect((await guard.check(ask('POST', '/x', { userId: 'foe' }))).action).toBe('refuse')
+      expect(() => guard.check(ask('POST', '/broken', { userId: 'u' }))).toThrow()
+    }
+    expect((await guard.check(ask('POST', '/x', { userId: 'u' }))).action).toBe('pass')
+    await guard.close()
+  })
+})
+
+describe('the vitals of this process', () => {
+  test('the first event-loop sample is 0, however long loading blocked', async () => {
+    const vitals = vitalsOfProcess()
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const until = performance.now() + 120
+    while (performance.now() < until);
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(vitals.eventLoopP99Ms()).toBe(0)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const again = performance.now() + 120
+    while (performance.now() < again);
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(vitals.eventLoopP99Ms()).toBeGreaterThan(50)
+    vitals.stop()
+  })
+})

@@ -21,8 +21,9 @@ describe('in memory', () => {
   countersContract((): Counting => {
     const { clock, counters } = world()
     return {
-      take: (kind, id, quotas, mayRefuse = true) => counters.take(kind, id, quotas, mayRefuse ? YES : NO),
+      take: (kind, id, limits, mayRefuse = true, costs) => counters.take(kind, id, limits, mayRefuse ? YES : NO, costs),
       wait: (ms) => clock.advance(ms),
+      now: () => clock.monotonic(),
     }
   })
 })
@@ -254,6 +255,42 @@ describe('against a model', () => {
         }
       }),
       { numRuns: 300 },
+    )
+  })
+})
+
+describe('a window that slides, against the times of all requests', () => {
+  test('no share of a window holds more than it may, who waits as told passes, and two quiet windows bring all back', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 12 }),
+        fc.array(fc.record({ waitMs: fc.integer({ min: 0, max: 700 }), asks: fc.integer({ min: 1, max: 15 }) }), {
+          minLength: 1,
+          maxLength: 40,
+        }),
+        async (limit, steps) => {
+          const { clock, take } = world()
+          const limits = [{ ...quota(limit, 1_000), sliding: true }]
+          const passed: number[] = []
+          for (const { waitMs, asks } of steps) {
+            await clock.advance(waitMs)
+            for (let time = 0; time < asks; time++) if (take('a', limits).admitted) passed.push(clock.monotonic())
+            const refused = take('a', limits)
+            if (refused.admitted) passed.push(clock.monotonic())
+            else if (waitMs % 3 === 0) {
+              await clock.advance(refused.retryAfterMs)
+              expect(take('a', limits).admitted).toBe(true)
+              passed.push(clock.monotonic())
+            }
+          }
+          for (const [first, from] of passed.entries())
+            for (let last = first; last < passed.length && passed[last]! - from <= 1_000; last++)
+              expect(last - first + 1).toBeLessThanOrEqual((1 + (passed[last]! - from) / 1_000) * limit + 1)
+          await clock.advance(2_000)
+          expect(Array.from({ length: limit + 5 }, () => take('a', limits).admitted).filter(Boolean).length).toBe(limit)
+        },
+      ),
+      { numRuns: 150 },
     )
   })
 })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { defineScript } from '../../src/redis/script.ts'
 import { MONTH_IN_LUA } from '../../src/redis/take-script.ts'
 import { monthOf } from '../../src/time/month.ts'
@@ -26,8 +26,10 @@ describe.skipIf(url === undefined)('in Redis', () => {
 
   countersContract(
     (): Counting => ({
-      take: (kind, id, quotas, mayRefuse = true) => opened.counters.attempt(kind, id, quotas, mayRefuse).taken,
+      take: (kind, id, limits, mayRefuse = true, costs) =>
+        opened.counters.attempt(kind, id, limits, mayRefuse, costs).taken,
       wait: (ms) => sleep(ms + 2),
+      now: () => performance.now(),
     }),
   )
 
@@ -67,6 +69,60 @@ describe.skipIf(url === undefined)('in Redis', () => {
     await expect(opened.counters.attempt('ip', 'wrong', [quota(1, 1000)], true).taken).rejects.toMatchObject({
       code: 'REDIS_MISUSE',
     })
+  })
+
+  test('requests of one turn are asked about together, and one caller’s trouble is nobody else’s', async () => {
+    const key = `${prefix}{${opened.naming.names.of('guard ip', 'broken')}}:guard:counts`
+    await opened.connection.run(defineScript('set', "return redis.call('SET', KEYS[1], 'x')"), [key], [])
+    const limits = [quota(2, HOUR), { ...quota(9, 1_000), sliding: true }]
+    const run = vi.spyOn(opened.connection, 'run')
+    const ids = ['a', 'broken', 'a', 'b', 'a', 'b'].map((id) => (id === 'broken' ? id : `together ${id}`))
+    const outcomes = await Promise.allSettled(ids.map((id) => opened.counters.attempt('ip', id, limits, true).taken))
+    expect(run).toHaveBeenCalledTimes(1)
+    run.mockRestore()
+    expect(outcomes.map((one) => (one.status === 'fulfilled' ? one.value.admitted : one.reason.code))).toEqual([
+      true,
+      'REDIS_MISUSE',
+      true,
+      true,
+      false,
+      true,
+    ])
+    const [first, , second] = outcomes
+    if (first?.status !== 'fulfilled' || second?.status !== 'fulfilled') throw new Error('both were admitted')
+    expect(second.value.counts.map(({ used }) => used)).toEqual([2, 2])
+    expect(await first.value.refund()).toBe(true)
+    expect((await opened.counters.attempt('ip', 'together a', limits, true).taken).admitted).toBe(true)
+  })
+
+  test('more than one script call’s worth at once is counted as exactly', async () => {
+    const limits = [quota(150, HOUR)]
+    const taken = await Promise.all(
+      Array.from({ length: 400 }, () => opened.counters.attempt('user', 'a crowd', limits, true).taken),
+    )
+    expect(taken.filter(({ admitted }) => admitted).length).toBe(150)
+  })
+
+  test('a caller is looked at without being counted, and forgotten', async () => {
+    const limits = [quota(5, HOUR), quota(5, 'month'), { ...quota(5, HOUR), sliding: true }]
+    const used = async () => (await opened.counters.look('user', 'looked at', limits)).map((count) => count.used)
+    expect(await used()).toEqual([0, 0, 0])
+    for (let time = 0; time < 3; time++) await opened.counters.attempt('user', 'looked at', limits, true).taken
+    expect(await used()).toEqual([3, 3, 3])
+    expect(await used()).toEqual([3, 3, 3])
+    await opened.counters.forget('user', 'looked at')
+    expect(await used()).toEqual([0, 0, 0])
+  })
+
+  test('points and windows that slide are undone as they were taken', async () => {
+    const limits = [{ ...quota(9, 400), sliding: true, cost: () => 0 }]
+    const attempt = opened.counters.attempt('user', 'undone points', limits, true, [6])
+    await attempt.taken
+    // Into the window after, where what was charged fades.
+    await sleep(450)
+    await opened.counters.attempt('user', 'undone points', limits, true, [1]).taken
+    attempt.undo()
+    await expect.poll(async () => (await opened.counters.look('user', 'undone points', limits))[0]!.used).toBe(1)
   })
 
   test('an attempt that is undone was never there, once and in either order', async () => {
