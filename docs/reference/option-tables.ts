@@ -1,5 +1,5 @@
 import { REQUIRE_AUTH_OPTIONS } from '../../src/auth/require-auth-options.ts'
-import { GET_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
+import { GET_OPTIONS, KEEP_OPTIONS, SET_OPTIONS } from '../../src/cache/cache-options.ts'
 import { HOLDFAST_OPTIONS } from '../../src/config/holdfast-options.ts'
 import type { OptionCheck } from '../../src/config/options.ts'
 import { DISCORD_FETCH_OPTIONS } from '../../src/discord/call-options.ts'
@@ -24,6 +24,7 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   ...LEDGER_OPTIONS,
   GET_OPTIONS,
   SET_OPTIONS,
+  KEEP_OPTIONS,
   BEGIN_OPTIONS,
   HANDLE_OPTIONS,
   GUARD_OPTIONS,

@@ -43,3 +43,12 @@ export function permissionsOfMember(guild: GuildRoles, memberRoles: readonly str
   const held = new Set([guild.id, ...memberRoles])
   return guild.roles.reduce((bits, role) => (held.has(role.id) ? bits | BigInt(role.permissions) : bits), 0n)
 }
+
+/**
+ * What is left to a member who is timed out: to see and to read. Administrators are exempt, and so are owners, who need
+ * no permission at all (Discord's docs, topic Permissions, "Permissions For Timed Out Members").
+ */
+export function whileTimedOut(permissions: bigint): bigint {
+  const { Administrator, ViewChannel, ReadMessageHistory } = PermissionFlagsBits
+  return (permissions & Administrator) !== 0n ? permissions : permissions & (ViewChannel | ReadMessageHistory)
+}

@@ -205,7 +205,8 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const decide = createRequireAuth({
     session: config.session ?? ownSession,
     memberships: (user, asked) => traced('memberships', traceContext, () => guilds.of(user, asked)),
-    confirmLive: botToken === undefined ? undefined : (userId, guildId) => liveMember(askAsBot, userId, guildId),
+    confirmLive:
+      botToken === undefined ? undefined : (userId, guildId) => liveMember(askAsBot, userId, guildId, clock.now()),
     isDeadToken: (accessToken) => discord.isDeadToken(accessToken),
     confirmToken: async ({ accessToken }, maxAgeMs) => {
       await identities.of(accessToken, maxAgeMs)
