@@ -1,49 +1,106 @@
-import { ConfigError, createHoldfast, DiscordAPIError, type Holdfast, HoldfastError, systemClock } from 'holdfast'
+import { existsSync, readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { ConfigError, createHoldfast, type Holdfast } from 'holdfast'
+import { botToken, clockAndReach, login, redis } from './doctor-checks.ts'
+import { wrapped } from './terminal.ts'
 import { readWords } from './words.ts'
 
 /** One thing that was looked at. `change` says what to do, where something has to be done. */
-interface Finding {
+export interface Finding {
+  /** What was looked at, for programs: `secret`, `redis`, … */
+  readonly name: string
   readonly grade: 'ok' | 'note' | 'change'
   readonly what: string
   readonly change?: string
 }
 
 const MARKS: Readonly<Record<Finding['grade'], string>> = { ok: '✓', note: '·', change: '✗' }
-const REACH_TIMEOUT_MS = 5_000
-/** A clock that is further off makes dates in Retry-After and token expiry wrong. */
-const SKEW_WORTH_SAYING_MS = 5_000
+/** More settings than this cannot be wrong. */
+const MOST_SETTINGS = 50
 
 /** `holdfast doctor`: checks the environment as an instance would read it. Exit code 1 where something has to change. */
 export async function doctor(words: readonly string[]): Promise<number> {
-  readWords(words, {})
-  const findings = [nodeVersion()]
+  const { json, env } = readWords(words, {}, ['json'], ['env'])
+  const findings = [...readEnvFile(env), nodeVersion(), ...wrongSettings(), ...settings()]
+  const holdfast = createHoldfast()
   try {
-    const holdfast = createHoldfast()
-    findings.push({ grade: 'ok', what: 'every variable that is set can be used' })
-    findings.push(...settings())
-    findings.push(await reach())
-    if (process.env.REDIS_URL !== undefined) findings.push(await redis(holdfast))
-    if (process.env.DISCORD_BOT_TOKEN !== undefined) findings.push(await bot(holdfast))
+    // Where to call is not known, and Discord itself was not meant.
+    const atDiscord = findings.some(({ what }) => what.includes('DISCORD_API_BASE_URL'))
+      ? []
+      : [clockAndReach(), botToken(holdfast), login()]
+    const checks = [...atDiscord, redis(holdfast), database(holdfast)]
+    for (const found of await Promise.all(checks)) findings.push(...found)
+  } finally {
     await holdfast.close()
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error
-    findings.push({ grade: 'change', what: error.message, change: `correct or unset ${error.option}` })
   }
-  for (const { grade, what, change } of findings)
-    process.stdout.write(`${MARKS[grade]} ${what}\n${change ? `  → ${change}\n` : ''}`)
-  const changes = findings.filter((finding) => finding.grade === 'change').length
+  const changes = findings.filter(({ grade }) => grade === 'change').length
   process.stdout.write(
-    changes === 0
-      ? '\nNothing has to change.\n'
-      : `\n${changes} ${changes === 1 ? 'thing has' : 'things have'} to change.\n`,
+    json ? `${JSON.stringify({ ok: changes === 0, findings }, null, 2)}\n` : asText(findings, changes),
   )
   return changes === 0 ? 0 : 1
 }
 
+function asText(findings: readonly Finding[], changes: number): string {
+  const lines = findings.map(
+    ({ grade, what, change }) =>
+      `${wrapped(`${MARKS[grade]} ${what}`, { indent: 2 })}\n${change ? `${wrapped(`  → ${change}`, { indent: 4 })}\n` : ''}`,
+  )
+  const end =
+    changes === 0 ? 'Nothing has to change.' : `${changes} ${changes === 1 ? 'thing has' : 'things have'} to change.`
+  return `${lines.join('')}\n${end}\n`
+}
+
+/** Puts what a file says into the environment, where that does not say it already. */
+function readEnvFile(given: string | undefined): Finding[] {
+  const file = given ?? '.env'
+  if (!existsSync(file)) {
+    if (given === undefined) return []
+    return [
+      { name: 'env', grade: 'change', what: `there is no file ${given}`, change: 'name the file with the variables' },
+    ]
+  }
+  const read = Object.entries(parseEnv(readFileSync(file, 'utf8'))).filter(([name]) => process.env[name] === undefined)
+  for (const [name, value] of read) process.env[name] = value
+  return [{ name: 'env', grade: 'note', what: `${file} sets ${read.length} variables that the environment does not` }]
+}
+
+/** Every setting that cannot be used, each once. They are taken out of the environment, so that the rest can be looked at. */
+function wrongSettings(): Finding[] {
+  const findings: Finding[] = []
+  for (let nth = 0; nth < MOST_SETTINGS; nth++) {
+    try {
+      const holdfast = createHoldfast()
+      void holdfast.close()
+      break
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error
+      findings.push({
+        name: 'settings',
+        grade: 'change',
+        what: error.message,
+        change: FIXES[error.option] ?? `correct or unset ${error.option}`,
+      })
+      for (const name of variablesOf(error)) delete process.env[name]
+    }
+  }
+  if (findings.length === 0)
+    findings.push({ name: 'settings', grade: 'ok', what: 'every variable that is set can be used' })
+  return findings
+}
+
+const FIXES: Readonly<Record<string, string>> = {
+  secret: 'set HOLDFAST_SECRET to the output of: openssl rand -base64 32',
+}
+
+/** The variables that an error is about: its option, else those that its message names, else what needs the secret. */
+function variablesOf({ option, message }: ConfigError): string[] {
+  if (process.env[option] !== undefined) return [option]
+  const named = (message.match(/\b[A-Z]+(?:_[A-Z]+)+\b/g) ?? []).filter((name) => process.env[name] !== undefined)
+  return named.length > 0 ? named : ['REDIS_URL', 'DATABASE_URL']
+}
+
 function nodeVersion(): Finding {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  if (major > 22 || (major === 22 && minor >= 19)) return { grade: 'ok', what: `Node ${process.versions.node}` }
-  return { grade: 'change', what: `Node ${process.versions.node} is too old`, change: 'use Node 22.19 or later' }
+  return { name: 'node', grade: 'ok', what: `Node ${process.versions.node}` }
 }
 
 function settings(): Finding[] {
@@ -51,89 +108,38 @@ function settings(): Finding[] {
   return [
     DISCORD_CLIENT_ID === undefined
       ? {
+          name: 'client-id',
           grade: 'note',
           what: 'DISCORD_CLIENT_ID is not set: bearer tokens are refused with a ConfigError',
           change: 'set it to your application id, or give createHoldfast a session resolver',
         }
-      : { grade: 'ok', what: `bearer tokens issued to application ${DISCORD_CLIENT_ID} are accepted` },
+      : {
+          name: 'client-id',
+          grade: 'ok',
+          what: `bearer tokens issued to application ${DISCORD_CLIENT_ID} are accepted`,
+        },
     HOLDFAST_PUBLIC_URL === undefined
       ? {
+          name: 'public-url',
           grade: 'note',
           what: 'HOLDFAST_PUBLIC_URL is not set: Discord sees a User-Agent that tells nobody whom to write to',
           change: 'set it to the address your users open',
         }
-      : { grade: 'ok', what: `Discord sees ${HOLDFAST_PUBLIC_URL} in the User-Agent` },
+      : { name: 'public-url', grade: 'ok', what: `Discord sees ${HOLDFAST_PUBLIC_URL} in the User-Agent` },
   ]
 }
 
-async function reach(): Promise<Finding> {
-  const base = process.env.DISCORD_API_BASE_URL ?? 'https://discord.com/api/v10'
+async function database(holdfast: Holdfast): Promise<Finding[]> {
+  if (process.env.DATABASE_URL === undefined) return []
   try {
-    const began = systemClock.now()
-    const response = await fetch(`${base.replace(/\/$/, '')}/gateway`, {
-      headers: { 'user-agent': 'DiscordBot (https://holdfast.invalid, doctor)' },
-      signal: AbortSignal.timeout(REACH_TIMEOUT_MS),
-      redirect: 'manual',
-    })
-    await response.body?.cancel()
-    const date = Date.parse(response.headers.get('date') ?? '')
-    const skewMs = Number.isNaN(date) ? 0 : Math.max(date - systemClock.now(), began - date - 1000)
-    if (skewMs > SKEW_WORTH_SAYING_MS)
-      return {
-        grade: 'change',
-        what: `${base} is reached, and its clock differs from this machine's by ${Math.round(skewMs / 1000)} s`,
-        change: 'set this machine’s clock (NTP)',
-      }
-    if (response.status === 429)
-      return {
-        grade: 'change',
-        what: `${base} answers 429 to this address`,
-        change: `wait ${response.headers.get('retry-after') ?? 'a few'} s; if it stays, this address is banned: use one of your own`,
-      }
-    // Discord answers in JSON, also where it refuses.
-    if (!response.headers.get('content-type')?.startsWith('application/json'))
-      return {
-        grade: 'change',
-        what: `${base} answers ${response.status}, and not as Discord does`,
-        change: 'look for a proxy or a block page on the way, or correct DISCORD_API_BASE_URL',
-      }
-    return { grade: 'ok', what: `${base} is reached` }
+    await holdfast.ledger.recall('0')
+    return [
+      { name: 'database', grade: 'ok', what: 'the database is reached, and its tables are as this version needs them' },
+    ]
   } catch (error) {
-    const why = error instanceof Error ? ((error.cause as Error | undefined)?.message ?? error.message) : String(error)
-    return {
-      grade: 'change',
-      what: `${base} is not reached: ${why}`,
-      change: 'check the network, the proxy, or DISCORD_API_BASE_URL',
-    }
-  }
-}
-
-async function redis(holdfast: Holdfast): Promise<Finding> {
-  await holdfast.ready({ deadlineMs: REACH_TIMEOUT_MS })
-  if (holdfast.stats().redis === 'up')
-    return { grade: 'ok', what: 'Redis is reached, takes writes and answers in time' }
-  return {
-    grade: 'change',
-    what: 'Redis is away: nothing is reached, or it is slow, read-only or refuses the password',
-    change: 'check REDIS_URL, the network and the server; until then every process carries on alone',
-  }
-}
-
-async function bot(holdfast: Holdfast): Promise<Finding> {
-  try {
-    const user = await holdfast.getCurrentUser(process.env.DISCORD_BOT_TOKEN!.trim(), {
-      tokenType: 'Bot',
-      maxRetries: 0,
-    })
-    return { grade: 'ok', what: `the bot token belongs to ${user.username}` }
-  } catch (error) {
-    if (!(error instanceof HoldfastError)) throw error
-    if (error instanceof DiscordAPIError && error.status === 401)
-      return {
-        grade: 'change',
-        what: 'Discord does not accept DISCORD_BOT_TOKEN',
-        change: 'copy it anew from the application page',
-      }
-    return { grade: 'note', what: `the bot token could not be checked: ${error.message}` }
+    const what = `the database cannot be used: ${error instanceof Error ? error.message : String(error)}`
+    return [
+      { name: 'database', grade: 'change', what, change: 'check DATABASE_URL, the server and the rights of its user' },
+    ]
   }
 }

@@ -41,3 +41,27 @@ export class ProgressBar {
     if (this.#output.isTTY) this.#output.write('\r\u001b[2K')
   }
 }
+
+/**
+ * Prose for a terminal: broken between words where a line would be wider than it, further lines indented by `indent`.
+ * Elsewhere (a pipe, a file) every sentence stays on its line, for programs to find.
+ */
+export function wrapped(
+  text: string,
+  { indent = 0, columns = process.stdout.isTTY ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY } = {},
+): string {
+  const lines: string[] = []
+  for (const line of text.split('\n')) {
+    const start = /^ */.exec(line)![0]
+    let current = ''
+    for (const word of line.slice(start.length).split(' ')) {
+      const longer = current === '' ? start + word : `${current} ${word}`
+      if (longer.length > columns && current.trim() !== '') {
+        lines.push(current)
+        current = ' '.repeat(indent) + word
+      } else current = longer
+    }
+    lines.push(current)
+  }
+  return lines.join('\n')
+}

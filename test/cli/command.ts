@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 /** A command of the built package that runs in a process of its own, with nothing of our environment but the PATH. */
 export interface Command {
@@ -18,9 +18,14 @@ export interface Command {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export function holdfast(words: readonly string[], environment: Readonly<Record<string, string>> = {}): Command {
+export function holdfast(
+  words: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+  cwd?: string,
+): Command {
   const child = spawn(process.execPath, [MAIN, ...words], {
     env: { PATH: process.env.PATH, ...environment },
+    ...(cwd !== undefined && { cwd }),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const said = { out: '', err: '' }
@@ -65,8 +70,8 @@ export function holdfast(words: readonly string[], environment: Readonly<Record<
 }
 
 /** Runs a command to its end. */
-export async function run(words: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-  await using command = holdfast(words, environment)
+export async function run(words: readonly string[], environment: Readonly<Record<string, string>> = {}, cwd?: string) {
+  await using command = holdfast(words, environment, cwd)
   const code = await command.exit
   return { code, out: command.out, err: command.err }
 }

@@ -1,6 +1,9 @@
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { startSimulator } from 'holdfast/simulator'
 import { describe, expect, test } from 'vitest'
 import { run } from './command.ts'
@@ -36,7 +39,7 @@ describe.concurrent('holdfast doctor', () => {
     const { code, out, err } = await run(['doctor'], {
       DISCORD_API_BASE_URL: discord.url,
       DISCORD_CLIENT_ID: discord.clientId,
-      DISCORD_CLIENT_SECRET: SECRET,
+      DISCORD_CLIENT_SECRET: discord.clientSecret,
       DISCORD_PUBLIC_KEY: discord.publicKey,
       DISCORD_BOT_TOKEN: discord.botToken,
       HOLDFAST_PUBLIC_URL: 'https://dash.example',
@@ -50,7 +53,7 @@ describe.concurrent('holdfast doctor', () => {
     expect(out).toContain('the bot token belongs to')
     expect(out).not.toContain('✗')
     expect(out).not.toContain(discord.botToken)
-    expect(out).not.toContain(SECRET)
+    expect(out).not.toContain(discord.clientSecret)
   })
 
   test('says what an environment lacks, without calling it wrong', async () => {
@@ -79,7 +82,8 @@ describe.concurrent('holdfast doctor', () => {
     ['HOLDFAST_SECRET', 'too short'],
     ['DATABASE_URL', 'mysql://localhost/app'],
   ])('%s=%j is exit code 1, named, with what is accepted or what to do', async (variable, value) => {
-    const { code, out, err } = await run(['doctor'], { [variable]: value })
+    await using discord = await startSimulator()
+    const { code, out, err } = await run(['doctor'], { DISCORD_API_BASE_URL: discord.url, [variable]: value })
     expect([code, err]).toEqual([1, ''])
     const finding = out.split('\n').find((line) => line.startsWith('✗'))
     expect(finding).toContain(variable)
@@ -89,7 +93,9 @@ describe.concurrent('holdfast doctor', () => {
   })
 
   test('a stale time shorter than the fresh time is named with both variables', async () => {
+    await using discord = await startSimulator()
     const { code, out } = await run(['doctor'], {
+      DISCORD_API_BASE_URL: discord.url,
       DISCORD_GUILD_CACHE_FRESH_MINUTES: '120',
       DISCORD_GUILD_CACHE_STALE_HOURS: '1',
     })
@@ -165,5 +171,76 @@ describe.concurrent('holdfast doctor', () => {
     const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: proxy.url })
     expect(out).not.toContain(`✓ ${proxy.url} is reached`)
     expect(code).toBe(1)
+  })
+
+  test('finds everything that is wrong in one go, and looks at the rest all the same', async () => {
+    await using discord = await startSimulator()
+    const { code, out } = await run(['doctor'], {
+      DISCORD_API_BASE_URL: discord.url,
+      DISCORD_API_MAX_RETRIES: 'three',
+      DISCORD_PUBLIC_KEY: 'short',
+      DISCORD_GUILD_CACHE_FRESH_MINUTES: '60',
+      DISCORD_GUILD_CACHE_STALE_HOURS: '0.5',
+      REDIS_URL: 'redis://127.0.0.1:1',
+    })
+    expect(code).toBe(1)
+    for (const wrong of ['DISCORD_API_MAX_RETRIES', 'DISCORD_PUBLIC_KEY', 'the stale time', 'a secret is needed'])
+      expect(out).toContain(wrong)
+    expect(out).toContain('openssl rand')
+    expect(out).toContain(`${discord.url} is reached`)
+    expect(out).toContain('4 things have to change.')
+  })
+
+  test('reads .env, or the file it is told, and the environment beats it', async () => {
+    await using discord = await startSimulator()
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-doctor-'))
+    const variables = `DISCORD_API_BASE_URL=${discord.url}\nDISCORD_CLIENT_ID=${discord.clientId}\n`
+    writeFileSync(join(folder, '.env'), variables)
+    writeFileSync(join(folder, 'other.env'), variables)
+    try {
+      const { code, out } = await run(['doctor'], { DISCORD_CLIENT_ID: '77' }, folder)
+      expect(code).toBe(0)
+      expect(out).toContain('.env sets 1 variables')
+      expect(out).toContain('application 77')
+      expect((await run(['doctor', '--env', 'other.env'], {}, folder)).out).toContain(discord.clientId)
+      const missing = await run(['doctor', '--env', 'none.env'], { DISCORD_API_BASE_URL: discord.url }, folder)
+      expect([missing.code, missing.out.includes('there is no file none.env')]).toEqual([1, true])
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test('says all of it as JSON', async () => {
+    await using discord = await startSimulator()
+    const { code, out } = await run(['doctor', '--json'], {
+      DISCORD_API_BASE_URL: discord.url,
+      DISCORD_API_MAX_RETRIES: 'x',
+    })
+    const said = JSON.parse(out)
+    expect([code, said.ok]).toEqual([1, false])
+    expect(said.findings).toContainEqual(
+      expect.objectContaining({
+        name: 'settings',
+        grade: 'change',
+        what: expect.stringContaining('DISCORD_API_MAX_RETRIES'),
+      }),
+    )
+  })
+
+  test('tries whether id and secret of the application belong together', async () => {
+    await using discord = await startSimulator()
+    const good = {
+      DISCORD_API_BASE_URL: discord.url,
+      DISCORD_CLIENT_ID: discord.clientId,
+      DISCORD_CLIENT_SECRET: discord.clientSecret,
+      HOLDFAST_PUBLIC_URL: 'https://dash.example',
+    }
+    const right = await run(['doctor'], good)
+    expect(right.code).toBe(0)
+    expect(right.out).toContain('https://dash.example/auth/discord/callback')
+    const wrong = await run(['doctor'], { ...good, DISCORD_CLIENT_SECRET: SECRET })
+    expect(wrong.code).toBe(1)
+    expect(wrong.out).toContain('does not accept DISCORD_CLIENT_SECRET')
+    expect(wrong.out).not.toContain(SECRET)
   })
 })

@@ -1,5 +1,18 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { run } from './command.ts'
+import { MAIN, run } from './command.ts'
+
+/** Its output goes to a reader that leaves at once, as `head -c 0` does. */
+async function piped(words: readonly string[]) {
+  const child = spawn(process.execPath, [MAIN, ...words], { stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stdout.destroy()
+  let err = ''
+  child.stderr.on('data', (chunk) => (err += chunk))
+  const [code] = await once(child, 'close')
+  return { code, err }
+}
 
 describe('holdfast', () => {
   test.each([[[]], [['help']], [['--help']], [['-h']]])('%j says what there is, and ends well', async (words) => {
@@ -9,7 +22,7 @@ describe('holdfast', () => {
       expect(out).toContain(name)
   })
 
-  test.each(['strat', 'constructor', '__proto__', '--version'])(
+  test.each(['strat', 'constructor', '__proto__', '--verzion'])(
     'an unknown command (%s) is exit code 2, with what there is',
     async (word) => {
       const { code, out, err } = await run([word])
@@ -18,6 +31,26 @@ describe('holdfast', () => {
       expect(err).toContain('holdfast <command>')
     },
   )
+
+  test('says its version', async () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+    expect(await run(['--version'])).toEqual({ code: 0, out: `${version}\n`, err: '' })
+  })
+
+  test.each(['start', 'story', 'simulate', 'doctor'])(
+    '%s --help says its words, and does nothing else',
+    async (name) => {
+      const { code, out, err } = await run([name, '--help'])
+      expect([code, err]).toEqual([0, ''])
+      expect(out).toMatch(new RegExp(`^holdfast ${name}: `))
+      expect(out).toContain('--')
+    },
+  )
+
+  test('ends quietly when whoever reads has read enough', async () => {
+    const { code, err } = await piped(['help'])
+    expect([code, err]).toEqual([0, ''])
+  })
 
   test.each<[string[], string[]]>([
     [
