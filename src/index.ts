@@ -1,3 +1,5 @@
+import './config/runtime.ts'
+
 import type { RequireAuthOptions } from './auth/require-auth-options.ts'
 import type { DiscordFetchOptions } from './discord/call-options.ts'
 import { defaultHoldfast } from './instance/default-instance.ts'

@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   // Translate events and steps into another system's words.
   metrics: [...FOUNDATIONS, 'metrics', 'instance'],
   // The referee does not borrow the player's rule book; how options are checked is none of Discord's rules.
-  simulator: ['simulator', 'time/clock.ts', 'config/options.ts', 'config/accepted.ts'],
+  simulator: ['simulator', 'time/clock.ts', 'config/options.ts', 'config/accepted.ts', 'config/runtime.ts'],
   // A user of the package like any other: its doors only.
   cli: ['cli'],
 }

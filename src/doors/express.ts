@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import type { Auth } from '../auth/auth.ts'
 import { optionsOf } from '../config/options.ts'
 import type { PassDecision } from '../guard/decision.ts'

@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import type {
   FastifyInstance,
   FastifyPluginAsync,

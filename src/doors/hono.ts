@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import type { Context, MiddlewareHandler } from 'hono'
 import type { Auth } from '../auth/auth.ts'
 import { aFunction } from '../config/accepted.ts'

@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import { optionsOf } from '../config/options.ts'
 import type { PassDecision } from '../guard/decision.ts'
 import { defaultHoldfast } from '../instance/default-instance.ts'

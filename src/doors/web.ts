@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import { optionsOf } from '../config/options.ts'
 import { answerOf, openDoor, settled, WEB_GUARD_TABLE, type WebGuardOptions } from './web-guard.ts'
 

@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Channel, type TracingChannelSubscribers, tracingChannel } from 'node:diagnostics_channel'
 import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'

@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import type { Holdfast, HoldfastStats } from '../instance/holdfast.ts'
 import { METRICS, type Metric, samplesOf } from './metrics.ts'

@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import { isDeepStrictEqual } from 'node:util'
 
 /** What a matcher reads of a call; `simulator.calls` and what the levers give over HTTP both have it. */

@@ -1,3 +1,5 @@
+import '../config/runtime.ts'
+
 import { createFaults } from './faults.ts'
 import { createFront } from './front.ts'
 import { createInteractions } from './interactions.ts'

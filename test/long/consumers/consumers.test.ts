@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ const HERE = fileURLToPath(new URL('./', import.meta.url))
 const PROJECT = `${mkdtempSync(join(tmpdir(), 'holdfast-consumer-'))}/`
 const TOOLS = `${HERE}node_modules/`
 const NODE_24 = process.execPath
+const NODE_20 = `${TOOLS}node-20/bin/node`
 const NODE_22 = `${TOOLS}node-22.19/bin/node`
 
 const run = (program: string, args: readonly string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}) =>
@@ -98,6 +99,38 @@ test('Jest runs tests that use it', () => {
   const config = JSON.stringify({ testMatch: ['**/page.test.mjs'], transform: {}, rootDir: PROJECT })
   const args = ['--experimental-vm-modules', `${TOOLS}jest/bin/jest.js`, '--config', config]
   expect(() => run(NODE_24, args)).not.toThrow()
+})
+
+describe('a runtime that it does not run on', () => {
+  const SENTENCE = 'holdfast needs Node 22.19 or later; this is Node 20.19.0'
+
+  test.each(['holdfast', 'holdfast/express', 'holdfast/next', 'holdfast/simulator'])(
+    'an older Node is told so by the import of %s, in an error that can be caught',
+    (door) => {
+      const program = `import('${door}').catch((error) => console.log(error.message)).finally(() => console.log('and goes on'))`
+      expect(run(NODE_20, ['--input-type=module', '--eval', program]).trim().split('\n')).toEqual([
+        SENTENCE,
+        'and goes on',
+      ])
+    },
+  )
+
+  test('an older Node is told so by the command line, in one sentence', () => {
+    const { stdout, stderr, status } = spawnSync(NODE_20, ['node_modules/holdfast/dist/cli/main.js', 'doctor'], {
+      cwd: PROJECT,
+      encoding: 'utf8',
+    })
+    expect([stdout, stderr, status]).toEqual(['', `${SENTENCE}\n`, 1])
+  })
+
+  test.each(['edge-light', 'workerd'])('the condition %s says at import what runs where', (condition) => {
+    const program = `import('holdfast/next').catch((error) => console.log(error.message))`
+    expect(run(NODE_24, ['--conditions', condition, '--input-type=module', '--eval', program])).toContain(
+      'and not on edge runtimes',
+    )
+    const browser = `import('holdfast/browser').then(({ createApiClient }) => console.log(typeof createApiClient))`
+    expect(run(NODE_24, ['--conditions', condition, '--input-type=module', '--eval', browser]).trim()).toBe('function')
+  })
 })
 
 describe('its types', () => {
