@@ -1,5 +1,5 @@
 import { DiscordAPIError, type Holdfast, HoldfastError, systemClock } from 'holdfast'
-import type { Finding } from './doctor.ts'
+import type { Finding } from './finding.ts'
 
 const REACH_TIMEOUT_MS = 5_000
 /** A clock that is further off makes dates in Retry-After and token expiry wrong. */

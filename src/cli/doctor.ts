@@ -2,17 +2,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { ConfigError, createHoldfast, type Holdfast } from 'holdfast'
 import { botToken, clockAndReach, login, redis } from './doctor-checks.ts'
+import type { Finding } from './finding.ts'
 import { wrapped } from './terminal.ts'
 import { readWords } from './words.ts'
-
-/** One thing that was looked at. `change` says what to do, where something has to be done. */
-export interface Finding {
-  /** What was looked at, for programs: `secret`, `redis`, … */
-  readonly name: string
-  readonly grade: 'ok' | 'note' | 'change'
-  readonly what: string
-  readonly change?: string
-}
 
 const MARKS: Readonly<Record<Finding['grade'], string>> = { ok: '✓', note: '·', change: '✗' }
 /** More settings than this cannot be wrong. */
