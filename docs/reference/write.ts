@@ -175,8 +175,44 @@ subscribes a step costs one comparison.
 `
 }
 
+/** The options of what runs in a page, from the docstrings of their interfaces. */
+function browser(): string {
+  const options = (file: string, name: string) => {
+    const text = readFileSync(new URL(`../../src/browser/${file}`, import.meta.url), 'utf8')
+    const begin = text.indexOf(`export interface ${name}`)
+    const body = text.slice(begin, text.indexOf('\n}', begin))
+    const rows = [...body.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*(\w+)\??: ([^\n]+)/g)].map(
+      ([, doc, option, type]) => [
+        `\`${option}\``,
+        `\`${type!.replace('globalThis.', '')}\``,
+        doc!.replace(/\s*\n\s*\* ?/g, ' ').trim(),
+      ],
+    )
+    if (rows.length < 3) throw new Error(`the options of ${name} were not found`)
+    return table(['option', 'type', 'what it does'], rows)
+  }
+  return `# In the browser
+${NOTE}
+What \`holdfast/browser\` and \`holdfast/react\` take; [the guide](../guides/browser.md) says what comes of it. Times are in
+milliseconds. An unknown name or a value out of range throws \`ApiError\` with the code \`CONFIG_INVALID\`.
+
+## createApiClient
+
+${options('api-client.ts', 'ApiClientOptions')}
+
+## autosave, useAutosave
+
+${options('autosave.ts', 'AutosaveOptions<T>')}
+
+## poll, usePoll
+
+${options('poll.ts', 'PollOptions<T>')}
+`
+}
+
 /** Every page with its text. */
 export const pages: Readonly<Record<string, () => string>> = {
+  'browser.md': browser,
   'configuration.md': configuration,
   'errors.md': errors,
   'events.md': events,

@@ -131,6 +131,14 @@ export const ERROR_CODES = {
     'one `send` took too long; it may have been counted and was not sent again',
     'make it end sooner, or raise `sendTimeoutMs`',
   ],
+  NOT_JSON: ['ApiError', 'browser: a success that is no JSON', 'look at what serves that path'],
+  KEEPALIVE_TOO_LARGE: [
+    'ApiError',
+    'browser: more than 64 KiB are unsaved while the page goes away; they are sent without keepalive',
+    'keep what is saved small, or ask people before they leave',
+  ],
+  TIMEOUT: ['ApiError', 'browser: a save or a round of a poll was given up after 120 s', 'make it end sooner'],
+  SUPERSEDED: ['ApiError', "browser: the reason of a save's signal: a newer value is sent in its place", 'nothing'],
   CLOSED: ['HoldfastError', 'the instance was closed', 'make a new one'],
 } as const satisfies Record<string, readonly [thrownAs: string, meaning: string, whatToDo: string]>
 

@@ -16,7 +16,7 @@ describe('the reference', () => {
     for (const file of readdirSync(new URL('../../src', import.meta.url), { recursive: true, encoding: 'utf8' })) {
       if (!file.endsWith('.ts') || file === 'error-codes.ts' || file.startsWith('simulator')) continue
       for (const [code] of source(`src/${file}`).matchAll(
-        /(?<=')[A-Z]+(_[A-Z]+)+(?=')|(?<=')CLOSED(?=')|(?<=')(UNAUTHENTICATED|FORBIDDEN)(?=')/g,
+        /(?<=')[A-Z]+(_[A-Z]+)+(?=')|(?<=')(CLOSED|TIMEOUT|SUPERSEDED)(?=')|(?<=')(UNAUTHENTICATED|FORBIDDEN)(?=')/g,
       ))
         thrown.add(code)
     }

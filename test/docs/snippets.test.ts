@@ -14,6 +14,7 @@ const DOCUMENTS = [
   'docs/guides/quotas.md',
   'docs/guides/rate-limits.md',
   'docs/guides/fleet.md',
+  'docs/guides/browser.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
