@@ -76,7 +76,12 @@ for (let round = 0; round < ROUNDS; round++) {
     const began = performance.now()
     const settled = await Promise.allSettled(PATHS.map((path) => client.get(path)))
     const ms = performance.now() - began
-    ;(results[name] ??= []).push({ calls, refused, failures: settled.filter(({ status }) => status === 'rejected').length, ms })
+    ;(results[name] ??= []).push({
+      calls,
+      refused,
+      failures: settled.filter(({ status }) => status === 'rejected').length,
+      ms,
+    })
     client.end?.()
     await middleware.core.close()
   }
@@ -84,7 +89,8 @@ for (let round = 0; round < ROUNDS; round++) {
 server.closeAllConnections()
 server.close()
 
-const middle = (name: string, key: 'calls' | 'refused' | 'failures' | 'ms') => median(results[name]!.map((result) => result[key]))
+const middle = (name: string, key: 'calls' | 'refused' | 'failures' | 'ms') =>
+  median(results[name]!.map((result) => result[key]))
 table(
   [`${REQUESTS} reads, ${PER_SECOND} a second`, 'calls', '429s', 'failures shown', 'all served after, s'],
   Object.keys(contestants).map((name) => [
