@@ -1,8 +1,9 @@
 import { createHoldfast, type HoldfastEvent, type HoldfastOptions } from 'holdfast'
 import nock from 'nock'
 import type { OnGivingUp } from '../../src/discord/waiters.ts'
-import type { DiscordRateLimitError } from '../../src/errors/errors.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+
+export { type Failure, failureOf, watched } from './outcomes.ts'
 
 export const ORIGIN = 'https://discord.test'
 
@@ -51,29 +52,6 @@ export function anyAnswer(
       return await answer({ ...request, count: asked.length })
     }) as never)
   return asked
-}
-
-/** What any error of ours may say. */
-export type Failure = DiscordRateLimitError
-
-/** The error of a call that has to fail. */
-export async function failureOf(call: Promise<unknown>): Promise<Failure> {
-  try {
-    await call
-  } catch (error) {
-    return error as Failure
-  }
-  throw new Error('it did not fail')
-}
-
-/** How a call stands: its value or error where it has ended. */
-export function watched<T>(promise: Promise<T>) {
-  const state: { done: boolean; value?: T; error?: Failure } = { done: false }
-  promise.then(
-    (value) => Object.assign(state, { done: true, value }),
-    (error) => Object.assign(state, { done: true, error }),
-  )
-  return state
 }
 
 export const LIMITED = (retryAfter: number, more: object = {}) => ({
