@@ -140,7 +140,7 @@ function asClientUrl(given: unknown, cluster: boolean): string | undefined {
   const url = typeof given === 'string' ? given.trim().replace(/^valkey(s?):/i, 'redis$1:') : ''
   if (!URL.canParse(url)) return undefined
   const { protocol, hostname, pathname } = new URL(url)
-  if (protocol === 'unix:') return !cluster && hostname === '' && pathname.length > 1 ? url : undefined
+  if (protocol === 'unix:') return !cluster && hostname === '' && /^\/./.test(pathname) ? url : undefined
   return /^rediss?:$/.test(protocol) && hostname !== '' ? url : undefined
 }
 

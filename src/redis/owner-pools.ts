@@ -39,7 +39,8 @@ interface Held {
   closedUntil: Milliseconds
   /** How many calls the next lease asks for. */
   want: number
-  askedAt: Milliseconds
+  /** When the last lease came: a Redis that is far away makes nobody less busy. */
+  leasedAt: Milliseconds
   /** Whoever asks Redis about this owner; the others wait for it. */
   asking: Promise<void> | undefined
   /** An answer that Redis has not been told, because it was away. */
@@ -62,6 +63,8 @@ export class OwnerPools implements PoolStore {
   readonly #clock: Clock
   readonly #held: LRUCache<string, Held>
   readonly #closing = new AbortController()
+  /** Limits that this process set, as long as nobody set another: a Redis that lost them is told again. */
+  readonly #set: LRUCache<string, number>
   #sweeping = false
 
   constructor(options: {
@@ -80,6 +83,7 @@ export class OwnerPools implements PoolStore {
     this.#clock = options.clock
     // An owner that is forgotten costs what was leased for it, until its window ends.
     this.#held = new LRUCache({ max: options.maxOwners })
+    this.#set = new LRUCache({ max: options.maxOwners })
   }
 
   take(owner: string, n: number): Taken | Promise<Taken> {
@@ -100,6 +104,8 @@ export class OwnerPools implements PoolStore {
 
   async setLimit(owner: string, limit: number | undefined): Promise<void> {
     await this.#ask(owner, this.#holds(owner), SET_LIMIT, [limit ?? ''])
+    if (limit === undefined) this.#set.delete(owner)
+    else this.#set.set(owner, limit)
   }
 
   async learn(owner: string, answer: QuotaAnswer): Promise<void> {
@@ -142,9 +148,8 @@ export class OwnerPools implements PoolStore {
       }
       const now = this.#clock.monotonic()
       // Twice as much as the last lease where that was gone at once, half where it was not.
-      const sinceMs = now - held.askedAt
+      const sinceMs = now - held.leasedAt
       held.want = sinceMs < BUSY_MS ? Math.min(held.want * 2, LARGEST_LEASE) : Math.max(1, Math.ceil(held.want / 2))
-      held.askedAt = now
       let opened: boolean
       try {
         if (held.untold) await this.#tell(owner, held, held.untold.answer, held.untold.at)
@@ -153,6 +158,7 @@ export class OwnerPools implements PoolStore {
         if (!(error instanceof HoldfastError) || error.code !== 'REDIS_UNAVAILABLE') throw error
         return { ok: false, remaining: 0, retryAfterMs: AWAY_MS }
       }
+      held.leasedAt = this.#clock.monotonic()
       if (n > held.left) return this.#refusal(held, n, this.#clock.monotonic())
       held.left -= n
       this.#sweepLater()
@@ -220,12 +226,12 @@ export class OwnerPools implements PoolStore {
     const own = this.#limits.own.get(owner)
     const windowMs = this.#window.windowMs + this.#window.marginMs
     const knownMs = Math.max(0, Math.floor(held.endsAt - sentAt))
-    const [granted, rest, limit, endsInMs, closedMs, windowNow, opened, told] = (await this.#connection.run(
+    const [granted, rest, limit, endsInMs, closedMs, windowNow, opened, told, isSet] = (await this.#connection.run(
       script,
       [`${this.#connection.prefix}{${name}}:pool`, `${this.#connection.prefix}{${name}}:pool-limit`],
       [left, window, this.#limits.fallback, own ?? '', Math.ceil(windowMs), knownMs, ...words],
       this.#connection.readTimeoutMs,
-    )) as [number, number, number, number, number, string, number, number]
+    )) as [number, number, number, number, number, string, number, number, number]
     held.left = Number(granted)
     held.rest = Number(rest)
     held.limit = Number(limit)
@@ -238,7 +244,19 @@ export class OwnerPools implements PoolStore {
     const again = Math.min(sentAt + LEASE_MS, held.endsAt || Number.POSITIVE_INFINITY)
     held.leasedUntil = again
     held.refusedUntil = again
+    if (script !== SET_LIMIT) this.#setAgain(owner, held, Number(isSet) === 1)
     return Number(opened) === 1
+  }
+
+  /** Redis has lost a limit that we set (a flush): nobody takes one back without leaving a word. */
+  #setAgain(owner: string, held: Held, isSet: boolean): void {
+    const limit = this.#set.get(owner)
+    if (limit === undefined) return
+    if (isSet) {
+      if (held.limit > limit) this.#set.delete(owner)
+      return
+    }
+    void this.setLimit(owner, limit).catch(() => {})
   }
 
   /** Whether an answer says more than is known: most do not, and cost no round trip. */
@@ -265,7 +283,7 @@ export class OwnerPools implements PoolStore {
         limit: this.#limits.own.get(owner) ?? this.#limits.fallback,
         closedUntil: 0,
         want: 1,
-        askedAt: Number.NEGATIVE_INFINITY,
+        leasedAt: Number.NEGATIVE_INFINITY,
         asking: undefined,
         untold: undefined,
       }

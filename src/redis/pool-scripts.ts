@@ -29,7 +29,8 @@ if ends and now >= ends then ended = ends ends = nil used = 0 told = false end
 -- The window is gone, and the caller was in the middle of it: Redis lost it. What it had left nobody knows.
 local lost = w == '' and knownMs > 0
 if ends and w == ARGV[2] then used = math.max(0, used - tonumber(ARGV[1])) end
-local own = tonumber(redis.call('GET', KEYS[2]) or ARGV[4])
+local set = redis.call('GET', KEYS[2])
+local own = tonumber(set or '') or tonumber(ARGV[4])
 local function limitOf()
   if not toldLimit then return own or tonumber(ARGV[3]) end
   if own then return math.min(own, toldLimit) end
@@ -51,7 +52,7 @@ local function keep(granted, opened)
   if not ends then redis.call('HDEL', KEYS[1], 'ends') end
   redis.call('PEXPIRE', KEYS[1], math.ceil(math.max(ends and ends - now or 0, closed - now, 0) + windowMs))
   return { granted, math.max(0, limit - used), limit, ends and math.ceil(ends - now) or 0, math.max(0, math.ceil(closed - now)),
-    w, opened, told and 1 or 0 }
+    w, opened, told and 1 or 0, set and 1 or 0 }
 end
 `
 
@@ -107,7 +108,8 @@ export const SET_LIMIT = defineScript(
 toldLimit = nil
 redis.call('HDEL', KEYS[1], 'limit')
 if ARGV[7] == '' then
-  redis.call('DEL', KEYS[2])
+  -- For a day it is known that it was taken back, and not lost.
+  redis.call('SET', KEYS[2], 'none', 'PX', 86400000)
   own = tonumber(ARGV[4])
 else
   redis.call('SET', KEYS[2], ARGV[7])
