@@ -4,7 +4,7 @@ import type {
   RESTGetAPIOAuth2CurrentAuthorizationResult,
 } from 'discord-api-types/v10'
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
-import { closedError, DiscordUnavailableError, type RateLimitScope } from '../errors/errors.ts'
+import { closedError, DiscordRateLimitError, DiscordUnavailableError, type RateLimitScope } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { traced } from '../events/trace.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
@@ -25,7 +25,7 @@ import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './
 import { Errand, type ErrandNeeds, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
 import type { GetResult, KnownGet } from './known-routes.ts'
-import { OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
+import { formsHeld, OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
 import type { Permit } from './permit.ts'
 import { readAnswer } from './read-answer.ts'
 import { Transport, type TransportOptions } from './transport.ts'
@@ -76,6 +76,7 @@ export class DiscordClient {
   readonly #flights = new SingleFlight<Answer>('cancel')
   /** Of the flights that can be joined. */
   readonly #progress = new Map<string, Progress>()
+  #formsHeldUntil: Milliseconds = 0
   readonly #closing = new AbortController()
   readonly #counts = { calls: 0, rateLimited: 0, retries: 0 }
 
@@ -217,10 +218,21 @@ export class DiscordClient {
     const call = oauthCall(path, form, this.#clock.now())
     if (signal?.aborted) throw signal.reason
     if (this.#closing.signal.aborted) throw closedError()
+    const heldForMs = this.#formsHeldUntil - this.#clock.monotonic()
+    if (heldForMs > 0) throw formsHeld(call.route.name, heldForMs)
     this.#admission.tokens.proved(call.tokenId)
     const policy = { ...OAUTH_POLICY, retryDelayMs: this.#options.retryDelayMs }
     const progress: Progress = { errand: undefined }
-    return this.#within({ signal }, { call, progress }, (signal) => this.#run(call, policy, progress, signal, true))
+    try {
+      return await this.#within({ signal }, { call, progress }, (signal) =>
+        this.#run(call, policy, progress, signal, true),
+      )
+    } catch (error) {
+      // Counted by address and application: what one is refused, all are.
+      if (error instanceof DiscordRateLimitError && !error.local)
+        this.#formsHeldUntil = Math.max(this.#formsHeldUntil, this.#clock.monotonic() + error.retryAfterMs)
+      throw error
+    }
   }
 
   /** How long a GET of this principal is already known to be refused, or undefined. Sends nothing. */

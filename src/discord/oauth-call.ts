@@ -1,3 +1,4 @@
+import { DiscordRateLimitError } from '../errors/errors.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { Call } from './call.ts'
@@ -6,8 +7,12 @@ import { routeOf } from './route.ts'
 
 export type OAuthPath = '/oauth2/token' | '/oauth2/token/revoke'
 
-/** Its limits are counted by address and application, so all users share them, and nobody's own. */
+/**
+ * These endpoints never send headers that would teach their limit, and calls of one principal wait for each other until
+ * something is learned: each call is its own, or sign-ins would stand in one line. A 429 holds them all (`postForm`).
+ */
 const PRINCIPAL = 'oauth'
+let calls = 0
 /** No token is sent; this stands where the name of one would. */
 const TOKEN_ID = fingerprint('oauth')
 
@@ -27,9 +32,15 @@ export function oauthCall(path: OAuthPath, form: URLSearchParams, now: Milliseco
     token: '',
     tokenType: 'none',
     tokenId: TOKEN_ID,
-    principal: PRINCIPAL,
+    principal: `${PRINCIPAL}:${++calls}`,
     priority: 'login',
     headers: undefined,
     body: { contentType: 'application/x-www-form-urlencoded', content: form.toString() },
   }
+}
+
+/** What a form is refused with while a 429 holds the endpoints. */
+export function formsHeld(route: string, retryAfterMs: Milliseconds): DiscordRateLimitError {
+  const message = `${route}: Discord rate-limits this application; try again in ${Math.ceil(retryAfterMs / 1000)} s`
+  return new DiscordRateLimitError(message, { scope: 'shared', local: true, route, attempts: 0, retryAfterMs })
 }

@@ -61,6 +61,19 @@ describe('a form for an OAuth2 endpoint', () => {
     expect((await house.made.getCurrentUser(user!.accessToken)).id).toBe(user!.id)
   })
 
+  test('many are sent at once: none waits for what another one might teach', async () => {
+    await using house = await client()
+    const ask = () =>
+      house.made.postForm('/oauth2/token', house.form({ grant_type: 'refresh_token', refresh_token: 'x' }))
+    house.discord.fault('hang', { route: 'POST /oauth2/token', times: 1 })
+    const hanging = ask().catch((error: { code: string }) => error.code)
+    await expect.poll(() => house.discord.calls.length).toBe(1)
+    const answers = await Promise.all(Array.from({ length: 20 }, ask))
+    expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(400))
+    await house.made.close()
+    expect(await hanging).toBe('CLOSED')
+  })
+
   test('5xx and no answer are errors with a code, after one try', async () => {
     await using house = await client()
     const ask = () =>
