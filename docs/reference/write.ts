@@ -8,6 +8,7 @@ import { TRACED_STEPS } from '../../src/events/trace.ts'
 import { METRICS, type Metric } from '../../src/metrics/metrics.ts'
 import { REDIS_CHANNELS, REDIS_KEYS } from '../../src/redis/keys.ts'
 import { OPTION_TABLES } from './option-tables.ts'
+import { simulatorPage } from './simulator-page.ts'
 
 const NOTE = '<!-- Written by `npm run docs` from the source. Change the source. -->\n'
 
@@ -218,6 +219,7 @@ export const pages: Readonly<Record<string, () => string>> = {
   'events.md': events,
   'metrics.md': metrics,
   'redis.md': redis,
+  'simulator.md': () => simulatorPage(NOTE, table),
 }
 
 if (process.argv[1] === import.meta.filename)

@@ -1,14 +1,31 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync, symlinkSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const folder = fileURLToPath(new URL('.', import.meta.url))
+const lock = `${folder}.installing`
 
-/** Installs the clients of this folder's own package.json where they are not there yet. */
+const isThere = () => existsSync(`${folder}node_modules/holdfast`)
+
+/** Installs the clients of this folder's own package.json where they are not there yet; test files come at once. */
 export async function install(): Promise<void> {
-  if (existsSync(`${folder}node_modules/.package-lock.json`)) return
-  await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: folder })
+  while (!isThere()) {
+    try {
+      mkdirSync(lock)
+    } catch {
+      await sleep(100)
+      continue
+    }
+    try {
+      await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: folder })
+      // The package itself, as a project that depends on it would have it; it says that the rest is there, too.
+      symlinkSync('../../../..', `${folder}node_modules/holdfast`, 'dir')
+    } finally {
+      rmdirSync(lock)
+    }
+  }
 }
 
 /** One of them, as it is: what it exports is its own affair, and no dependency of the project's types. */
