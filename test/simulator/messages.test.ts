@@ -138,6 +138,13 @@ describe('a message', () => {
       'embeds._errors.0.code=MAX_EMBED_SIZE_EXCEEDED',
     ],
     ['embeds that are no list', { embeds: 5 }, 400, 50035, 'embeds._errors.0.code=LIST_TYPE_CONVERT'],
+    [
+      'fields that are no list',
+      { embeds: [{ fields: 5 }] },
+      400,
+      50035,
+      'embeds.0.fields._errors.0.code=LIST_TYPE_CONVERT',
+    ],
     ['a text as embed', { embeds: ['x'] }, 400, 50035, 'embeds.0._errors.0.code=DICT_TYPE_CONVERT'],
   ])('with %s is refused', async (_name, body, status, code, where) => {
     await using world = await open()

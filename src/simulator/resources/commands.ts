@@ -1,9 +1,13 @@
 import type { APIApplicationCommand } from 'discord-api-types/v10'
-import { type Answer, json, noContent } from '../answer.ts'
+import { type Answer, json, noContent, refused } from '../answer.ts'
 import type { World } from '../world/world.ts'
 import { type Handler, isAnswer, isRecord, type ResourceCall, sentOf } from './call.ts'
 import { createProblems } from './problems.ts'
 import { missingAccess, unknownCommand } from './refusals.ts'
+
+const notAList = refused(400, 50035, 'Invalid Form Body', {
+  _errors: [{ code: 'LIST_TYPE_CONVERT', message: 'Only iterables may be used in a ListType' }],
+})
 
 export function commandHandlers(world: World) {
   const { application, commands } = world
@@ -63,7 +67,8 @@ export function commandHandlers(world: World) {
     const sent = sentOf(call)
     if (isAnswer(sent)) return sent
     const built: APIApplicationCommand[] = []
-    for (const fields of Array.isArray(sent.value) ? sent.value.filter(isRecord) : []) {
+    if (!Array.isArray(sent.value) || !sent.value.every(isRecord)) return notAList
+    for (const fields of sent.value) {
       const command = build(place, fields)
       if (isAnswer(command)) return command
       built.push(command)

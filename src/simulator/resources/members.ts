@@ -118,6 +118,8 @@ export function memberHandlers(world: World, grantOf: (token: string) => Grant |
       const roles = Array.isArray(fields.roles) ? fields.roles.map(String) : undefined
       const until = problems.text(fields, 'communication_disabled_until', { most: 64 })
       const untilMs = until === undefined ? undefined : Date.parse(until)
+      if (fields.roles !== undefined && fields.roles !== null && !roles)
+        problems.add(['roles'], 'LIST_TYPE_CONVERT', 'Only iterables may be used in a ListType')
       if (untilMs !== undefined && !(untilMs <= world.now() + MOST_TIMEOUT_MS))
         problems.add(['communication_disabled_until'], 'BASE_TYPE_INVALID', 'Must be at most 28 days from now.')
       if (problems.answer) return problems.answer

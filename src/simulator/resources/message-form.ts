@@ -76,12 +76,8 @@ function checkedEmbeds(problems: Problems, fields: Readonly<Record<string, unkno
       count(problems.text(embed.footer, 'text', { most: 2048, required: true, at: [...at, 'footer'] }))
     if (isRecord(embed.author))
       count(problems.text(embed.author, 'name', { most: 256, required: true, at: [...at, 'author'] }))
-    const list = Array.isArray(embed.fields) ? embed.fields : []
-    if (list.length > MOST.fields)
-      problems.add([...at, 'fields'], 'BASE_TYPE_MAX_LENGTH', `Must be ${MOST.fields} or fewer in length.`)
-    for (const [place, field] of list.entries()) {
+    for (const [place, field] of recordsOf(problems, embed, 'fields', MOST.fields, at).entries()) {
       const inside = [...at, 'fields', place]
-      if (!isRecord(field)) continue
       count(problems.text(field, 'name', { most: 256, required: true, at: inside }))
       count(problems.text(field, 'value', { most: 1024, required: true, at: inside }))
     }

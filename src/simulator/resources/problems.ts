@@ -111,17 +111,19 @@ export function recordsOf(
   fields: Readonly<Record<string, unknown>>,
   name: string,
   most: number,
+  at: Path = [],
 ): Array<Record<string, unknown>> {
   const value = fields[name]
+  const path = [...at, name]
   if (value === undefined || value === null) return []
   if (!Array.isArray(value)) {
-    problems.add([name], 'LIST_TYPE_CONVERT', 'Only iterables may be used in a ListType')
+    problems.add(path, 'LIST_TYPE_CONVERT', 'Only iterables may be used in a ListType')
     return []
   }
-  if (value.length > most) problems.add([name], 'BASE_TYPE_MAX_LENGTH', `Must be ${most} or fewer in length.`)
+  if (value.length > most) problems.add(path, 'BASE_TYPE_MAX_LENGTH', `Must be ${most} or fewer in length.`)
   return value.flatMap((one: unknown, nth) => {
     if (isRecord(one)) return [one]
-    problems.add([name, nth], 'DICT_TYPE_CONVERT', 'Only dictionaries may be used in a DictType')
+    problems.add([...path, nth], 'DICT_TYPE_CONVERT', 'Only dictionaries may be used in a DictType')
     return []
   })
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { existsSync, mkdirSync, rmdirSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 const folder = fileURLToPath(new URL('.', import.meta.url))
 const lock = `${folder}.installing`
 
-const isThere = () => existsSync(`${folder}node_modules/holdfast`)
+const isThere = () => existsSync(`${folder}node_modules/.package-lock.json`)
 
 /** Installs the clients of this folder's own package.json where they are not there yet; test files come at once. */
 export async function install(): Promise<void> {
@@ -20,8 +20,6 @@ export async function install(): Promise<void> {
     }
     try {
       await promisify(execFile)('npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], { cwd: folder })
-      // The package itself, as a project that depends on it would have it; it says that the rest is there, too.
-      symlinkSync('../../../..', `${folder}node_modules/holdfast`, 'dir')
     } finally {
       rmdirSync(lock)
     }

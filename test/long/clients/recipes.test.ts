@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { delimiter } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,6 +31,10 @@ describe('each recipe of the guide runs as it stands', () => {
   beforeAll(async () => {
     await install()
     mkdirSync(folder, { recursive: true })
+    // The package itself, as a project that depends on it would have it. A link would lead whoever walks the tree in
+    // circles.
+    for (const part of ['package.json', 'dist'])
+      cpSync(path(`../../../${part}`), path(`node_modules/holdfast/${part}`), { recursive: true })
     // What `npx holdfast` would find in a project that has the package.
     writeFileSync(
       `${folder}/npx`,
