@@ -60,7 +60,15 @@ export async function clockAndReach(): Promise<Finding[]> {
 
 /** Whether Redis answers in time and takes writes. */
 export async function redis(holdfast: Holdfast): Promise<Finding[]> {
-  if (process.env.REDIS_URL === undefined) return []
+  if (process.env.REDIS_URL === undefined)
+    return [
+      {
+        name: 'redis',
+        grade: 'note',
+        what: 'REDIS_URL is not set: processes share nothing, unless a Keyv store is given as cache.store; with one the cache is shared, and lost are the atomic lease (a key may be loaded twice), news in milliseconds (invalidations are heard within 5 s), and what 429s, bans, the guard and quotas tell other processes',
+        change: 'for one process nothing; for several set REDIS_URL, or see docs/guides/fleet.md',
+      },
+    ]
   await holdfast.ready({ deadlineMs: REACH_TIMEOUT_MS })
   if (holdfast.stats().redis === 'up')
     return [{ name: 'redis', grade: 'ok', what: 'Redis is reached, takes writes and answers in time' }]

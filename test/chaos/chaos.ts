@@ -1,10 +1,14 @@
 // Four processes, one Redis and one Discord; everything that can go wrong does, as the seed says; and every single answer
 // is held against the rules.
-import { connect } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startSimulator } from 'holdfast/simulator'
 import { createRandom } from '../../src/simulator/world/random.ts'
 import { type Fleet, type Member, openFleet, type Reply, until } from '../journeys/fleet.ts'
+import { startProxy } from '../redis/proxy.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { Chronicle, type Subject } from './chronicle.ts'
 import { planChaos, type Step, type StepKind } from './plan.ts'
@@ -77,12 +81,20 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
     invalidLimit: { count: Number.POSITIVE_INFINITY, windowMs: 600_000 },
     maxCalls: 10_000_000,
   })
-  const redis = await startRedisServer()
-  const fleet = await openFleet({ discord, redisUrl: redis.url, processes: PROCESSES, options: OPTIONS })
+  const folder = mkdtempSync(join(tmpdir(), 'holdfast-chaos-'))
+  const redis = await startRedisServer(['--dir', folder])
+  // Between the fleet and Redis: for what is far away.
+  await using way = await startProxy(redis.port)
+  const recorded: string[] = []
+  const recording = await recordMessages(redis.port, recorded)
+  const fleet = await openFleet({ discord, redisUrl: way.url, processes: PROCESSES, options: OPTIONS })
   const chronicle = new Chronicle(discord)
   const { subjects } = chronicle
-  const emptied: Array<{ from: number; to: number }> = []
-  const world = { lives: fleet.past, emptied, bans: chronicle.bans }
+  type Stretch = { from: number; to: number }
+  const emptied: Stretch[] = []
+  const refusing: Stretch[] = []
+  const restored: Stretch[] = []
+  const world = { lives: fleet.past, emptied, refusing, restored, bans: chronicle.bans }
   const began = Date.now()
   const trace: Array<{ at: number; text: string; subject: Subject | undefined }> = []
   const note = (text: string, subject?: Subject) => trace.push({ at: Date.now(), text, subject })
@@ -221,6 +233,68 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
           await command(redis.port, 'FLUSHALL')
           loss.to = Date.now() + 500
         })
+      case 'redis refuses writes':
+        return alone('redis', async () => {
+          note('Redis refuses writes: a replica is missing')
+          const stretch = { from: Date.now(), to: Number.POSITIVE_INFINITY }
+          refusing.push(stretch)
+          await command(redis.port, 'CONFIG SET min-replicas-to-write 1')
+          await sleep(step.forMs)
+          await command(redis.port, 'CONFIG SET min-replicas-to-write 0')
+          stretch.to = Date.now()
+          note('Redis takes writes again')
+        })
+      case 'redis evicts':
+        return alone('redis', async () => {
+          note('Redis evicts')
+          const loss = { from: Date.now() - 500, to: Number.POSITIVE_INFINITY }
+          emptied.push(loss)
+          await command(redis.port, 'CONFIG SET maxmemory-policy allkeys-random')
+          await command(redis.port, 'CONFIG SET maxmemory 1500000')
+          await sleep(step.forMs)
+          await command(redis.port, 'CONFIG SET maxmemory 0')
+          loss.to = Date.now() + 500
+        })
+      case 'redis returns from a snapshot':
+        return alone('redis', async () => {
+          const savedAt = Date.now()
+          await command(redis.port, 'SAVE')
+          await sleep(step.forMs)
+          note('Redis is killed, and comes back from a snapshot')
+          const loss = { from: savedAt - 500, to: Number.POSITIVE_INFINITY }
+          emptied.push(loss)
+          restored.push(loss)
+          await redis.kill()
+          await redis.start()
+          loss.to = Date.now()
+          rmSync(join(folder, 'dump.rdb'), { force: true })
+        })
+      case 'redis replays messages': {
+        const messages = recorded.slice(-200)
+        note(`${messages.length} messages are said again`)
+        for (const message of messages) await command(redis.port, message)
+        return
+      }
+      case 'redis is far':
+        return alone('way', async () => {
+          note(`Redis is ${step.roundTripMs} ms away`)
+          way.set({ answers: 'delay', ms: step.roundTripMs })
+          await sleep(step.forMs)
+          way.set({ answers: 'pass' })
+        })
+      case 'everybody comes at once': {
+        const member = fleet.members[step.slot]
+        if (!member?.isServing) return
+        note(`everybody asks process ${member.name} at once`)
+        await Promise.all(
+          subjects.map(async (subject) => {
+            const { accessToken } = subject
+            standing.requests++
+            received(await member.visit({ id: subject.id, accessToken }, {}), subject, member, accessToken)
+          }),
+        )
+        return
+      }
       case 'redis cuts connections':
         return alone('redis', async () => {
           note(`Redis cuts all connections of type ${step.type}`)
@@ -260,7 +334,7 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
           forMs,
           probability,
           ...(user !== undefined && { userId: subjects[user]!.id }),
-          ...((fault === 'rate-limit' || fault === 'ban') && { retryAfterMs: waitMs }),
+          ...((fault === 'rate-limit' || fault === 'ban' || fault === 'block-page') && { retryAfterMs: waitMs }),
           ...(fault === 'slow' && { ms: waitMs }),
         })
         return
@@ -323,7 +397,9 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
     clearInterval(judging)
     redis.thaw()
     await fleet[Symbol.asyncDispose]().catch((error) => violated(String(error)))
+    recording.destroy()
     await redis.stop()
+    rmSync(folder, { recursive: true, force: true })
     standing.elapsedMs = Date.now() - began
     standing.stage = 'over'
     onStanding?.(standing)
@@ -395,6 +471,34 @@ function describe(answer: Answered, subject: Subject, member: Member, began: num
       .join(', ')}`,
     `process ${member.name}: since ${ago(member.startedAt)}, connected ${stretches(member.connected)}, frozen ${stretches(member.frozen)}`,
   ]
+}
+
+/** Writes down what processes tell each other, as commands that say it again. Begins anew whenever Redis does. */
+async function recordMessages(port: number, recorded: string[]): Promise<{ destroy(): void }> {
+  let over = false
+  let socket: Socket | undefined
+  const listen = () => {
+    if (over) return
+    let text = ''
+    socket = connect(port, '127.0.0.1', () => socket!.write('PSUBSCRIBE holdfast:*backplane\r\n'))
+    socket.on('data', (data) => {
+      text = (text + data.toString('latin1')).slice(-20_000)
+      for (const [, channel, message] of text.matchAll(/(holdfast:\S*backplane)\r\n\$\d+\r\n([\w+/=]+)\r\n/g)) {
+        const again = `PUBLISH ${channel} ${message}`
+        if (recorded.at(-1) !== again && !recorded.slice(-50).includes(again)) recorded.push(again)
+      }
+      recorded.splice(0, recorded.length - 1_000)
+    })
+    socket.on('error', () => {})
+    socket.on('close', () => void sleep(100).then(listen))
+  }
+  listen()
+  return {
+    destroy: () => {
+      over = true
+      socket?.destroy()
+    },
+  }
 }
 
 /** Says one command to Redis, and waits for its answer. */

@@ -109,8 +109,12 @@ export class Chronicle {
     }
     const isLimit = call.status === 429
     this.counts[isLimit ? 'rateLimited' : 'failed']++
-    const refusal = { at: call.at, waitMs: isLimit ? LONGEST_WAIT_MS : 0, token: call.status === 401 }
+    const refusal = {
+      at: call.at,
+      waitMs: isLimit || call.fault === 'block-page' ? LONGEST_WAIT_MS : 0,
+      token: call.status === 401,
+    }
     subject.refusals.push(refusal)
-    if (call.fault === 'ban') this.bans.push(refusal)
+    if (call.fault === 'ban' || call.fault === 'block-page') this.bans.push(refusal)
   }
 }

@@ -4,7 +4,10 @@ import { createRandom, type Random } from '../../src/simulator/world/random.ts'
 
 export type Step = { readonly at: number } & (
   | { readonly kind: 'redis freezes' | 'redis is killed'; readonly forMs: number }
-  | { readonly kind: 'redis is flushed' }
+  | { readonly kind: 'redis is flushed' | 'redis replays messages' }
+  | { readonly kind: 'redis refuses writes' | 'redis evicts' | 'redis returns from a snapshot'; readonly forMs: number }
+  | { readonly kind: 'redis is far'; readonly forMs: number; readonly roundTripMs: number }
+  | { readonly kind: 'everybody comes at once'; readonly slot: number }
   | { readonly kind: 'redis cuts connections'; readonly type: 'normal' | 'pubsub' }
   | { readonly kind: 'process freezes' | 'process is killed'; readonly slot: number; readonly forMs: number }
   | { readonly kind: 'process restarts'; readonly slot: number }
@@ -122,12 +125,22 @@ function redisStep(random: Random): ReturnType<Maker> {
     'redis is killed',
     'redis is flushed',
     'redis cuts connections',
+    'redis refuses writes',
+    'redis evicts',
+    'redis returns from a snapshot',
+    'redis replays messages',
+    'redis is far',
   ] as const)
   switch (kind) {
     case 'redis is flushed':
+    case 'redis replays messages':
       return { step: { kind }, forMs: 0 }
     case 'redis cuts connections':
       return { step: { kind, type: random.pick(['normal', 'pubsub']) }, forMs: 0 }
+    case 'redis is far': {
+      const forMs = between(random, 500, 3_000)
+      return { step: { kind, forMs, roundTripMs: random.pick([20, 60]) }, forMs }
+    }
     default: {
       const forMs = between(random, 60, 2_500)
       return { step: { kind, forMs }, forMs }
@@ -136,8 +149,14 @@ function redisStep(random: Random): ReturnType<Maker> {
 }
 
 function processStep(random: Random, slot: number): ReturnType<Maker> {
-  const kind = random.pick(['process freezes', 'process freezes', 'process is killed', 'process restarts'] as const)
-  if (kind === 'process restarts') return { step: { kind, slot }, forMs: 0 }
+  const kind = random.pick([
+    'process freezes',
+    'process freezes',
+    'process is killed',
+    'process restarts',
+    'everybody comes at once',
+  ] as const)
+  if (kind === 'process restarts' || kind === 'everybody comes at once') return { step: { kind, slot }, forMs: 0 }
   const forMs = kind === 'process freezes' ? between(random, 60, 2_500) : between(random, 0, 800)
   return { step: { kind, slot, forMs }, forMs }
 }

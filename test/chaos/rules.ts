@@ -64,6 +64,10 @@ export interface WorldRecord {
   readonly lives: readonly Life[]
   /** When Redis lost everything: killed until it was there again, or flushed. */
   readonly emptied: readonly Stretch[]
+  /** When Redis took no writes: what is said then is said again until it does, at most 2 s later. */
+  readonly refusing?: readonly Stretch[]
+  /** When Redis came back from a snapshot: what it forgot is said again by those who heard it, as soon as they are connected. */
+  readonly restored?: readonly Stretch[]
   /** Bans of the fleet's address. */
   readonly bans: readonly Refusal[]
 }
@@ -105,10 +109,15 @@ export const GRACE_MS = 250
 /** The tier dates loads without a lease this much earlier than they were. */
 const LATELY_MS = 1_000
 /** Between coming back and counting as back, a process says what it has to say. */
+const RETRY_MS = 2_500
+/** After a restore everybody is connected again, and has said what it knows, within this. */
+const RETURNED_MS = 6_000
 const RETURN_MS = 500
 /** What a busy machine may add to any wait. */
 const SLACK_MS = 1_500
 const FIRST_BACKOFF_MS = 5_000
+/** Back-offs are spread, so that not every process tries at once. */
+const SPREAD = 1.5
 const LONGEST_BACKOFF_MS = 300_000
 /** A lease that nobody renews any more, and everything that a process which comes and goes leaves half done. */
 const UPHEAVAL_MS = 6_000
@@ -186,11 +195,17 @@ export function knownSince(invalidation: Invalidation, life: Life, world: WorldR
   const said = [
     ...(by.connected.some(({ from, to }) => from <= askedAt && to >= doneAt) ? [{ from: askedAt, to: doneAt }] : []),
     ...by.connected.filter(({ from }) => from > askedAt).map(({ from }) => ({ from: from - RETURN_MS, to: from })),
-  ]
+  ].flatMap((saying) => {
+    const refused = world.refusing?.find((stretch) => overlaps(stretch, saying.from, saying.to))
+    if (!refused) return [saying]
+    const to = refused.to + RETRY_MS
+    return by.connected.some((stretch) => stretch.from <= saying.from && stretch.to >= to) ? [{ ...saying, to }] : []
+  })
   let known = Number.POSITIVE_INFINITY
   for (const saying of said) {
     // Its memory is empty, and nothing older than the invalidation is in Redis any more.
-    if (life.startedAt >= saying.to) known = Math.min(known, life.startedAt)
+    const returned = world.restored?.some(({ to }) => to >= saying.from && asking.receivedAt <= to + RETURNED_MS)
+    if (life.startedAt >= saying.to && !returned) known = Math.min(known, life.startedAt)
     const lost = world.emptied.some(({ from, to }) => from <= asking.receivedAt && to >= saying.to)
     for (const { from, to } of life.connected) {
       const hears = from <= saying.from
@@ -247,10 +262,12 @@ function judgeError(answer: Answered, user: UserRecord, world: WorldRecord, time
   const findings: Finding[] = []
   const held = certainlyHeld(answer, user, world, times)
   if (held) findings.push(`it answers ${answer.code} though ${held}: ${answer.message}`)
-  const backoffMs = Math.min(
-    FIRST_BACKOFF_MS * 2 ** Math.max(0, user.refusals.filter(({ at }) => at > sentAt - LONGEST_BACKOFF_MS).length - 1),
-    LONGEST_BACKOFF_MS,
-  )
+  const backoffMs =
+    Math.min(
+      FIRST_BACKOFF_MS *
+        2 ** Math.max(0, user.refusals.filter(({ at }) => at > sentAt - LONGEST_BACKOFF_MS).length - 1),
+      LONGEST_BACKOFF_MS,
+    ) * SPREAD
   const still = (refusal: Refusal, forMs: number) =>
     refusal.at <= receivedAt && refusal.at + Math.max(refusal.waitMs, forMs) + times.loadTimeoutMs + SLACK_MS >= sentAt
   const troubled =

@@ -87,6 +87,12 @@ describe.skipIf(!SERVERS).concurrent('holdfast doctor', () => {
     await server.stop()
   })
 
+  test('says what is lost without it, and with a Keyv store', async () => {
+    const { code, out } = await runCommand(['doctor'], { HOLDFAST_SECRET: SECRET })
+    expect(out).toMatch(/cache\.store.*atomic lease.*within 5 s/)
+    expect(typeof code).toBe('number')
+  })
+
   test.each(['a wrong password', 'nothing that listens', 'a frozen server'])('and where it is not: %s', async (how) => {
     const server = await startRedisServer(['--requirepass', 'the right one'])
     const port = how === 'nothing that listens' ? await freePort() : server.port
