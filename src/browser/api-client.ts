@@ -80,41 +80,39 @@ export function createApiClient(options: ApiClientOptions = {}): ApiClient {
     method: string,
     signal: AbortSignal | undefined,
   ): Promise<Response> {
-    const source = (typeof input === 'string' ? {} : input) as Partial<Request>
-    const keepalive = init?.keepalive ?? source.keepalive
+    const keepalive = init?.keepalive ?? (input as Partial<Request>).keepalive
     const { promise, resolve, reject } = Promise.withResolvers<Response>()
     let tries = 0
 
     async function send(): Promise<boolean> {
-      let response: Response
       try {
-        // A Request is sent as a copy, as long as another try may follow.
-        const copy = source.body && tries < maxRetries ? (input as Request).clone() : input
+        // A Request is sent as a copy, as long as another try may follow. Whether it has a body not every browser tells.
+        const copy = typeof input !== 'string' && tries < maxRetries ? input.clone() : input
         // Looked up at each call: what a page puts in its place later (a test, a tracer) is used.
-        response = await (options.fetch ?? globalThis.fetch)(copy, signal ? { ...init, signal } : init)
+        const response = await (options.fetch ?? globalThis.fetch)(copy, signal ? { ...init, signal } : init)
+        const { status } = response
+        if (status !== 429 && status !== 503) {
+          resolve(response)
+          return true
+        }
+        const refusal = await readRefusal(response.clone())
+        const waitMs = refusal.waitMs ?? BACKOFF_MS * 2 ** tries * (0.5 + Math.random() / 2)
+        if (!closing.signal.aborted && waitMs <= Math.max(maxWaitMs, LONGEST_CLOSED_MS))
+          queue.refused(waitMs, status, refusal.code)
+        // A stream that was given was read by the first try.
+        const canRepeat = (IDEMPOTENT.test(method) || refusal.isOurs) && !(init?.body instanceof ReadableStream)
+        if (!canRepeat || closing.signal.aborted) resolve(response)
+        else {
+          response.body?.cancel().catch(() => {})
+          if (waitMs > maxWaitMs || tries >= maxRetries)
+            reject(waitError(waitMs, status, refusal.code, refusal.message))
+          else if (!signal?.aborted) {
+            tries++
+            queue.add(job)
+          }
+        }
       } catch (error) {
         reject(error)
-        return false
-      }
-      const { status } = response
-      if (status !== 429 && status !== 503) {
-        resolve(response)
-        return true
-      }
-      const refusal = await readRefusal(response.clone())
-      const waitMs = refusal.waitMs ?? BACKOFF_MS * 2 ** tries * (0.5 + Math.random() / 2)
-      if (!closing.signal.aborted && waitMs <= Math.max(maxWaitMs, LONGEST_CLOSED_MS))
-        queue.refused(waitMs, status, refusal.code)
-      // A stream that was given was read by the first try.
-      const canRepeat = (IDEMPOTENT.test(method) || refusal.isOurs) && !(init?.body instanceof ReadableStream)
-      if (!canRepeat || closing.signal.aborted) resolve(response)
-      else {
-        response.body?.cancel().catch(() => {})
-        if (waitMs > maxWaitMs || tries >= maxRetries) reject(waitError(waitMs, status, refusal.code, refusal.message))
-        else if (!signal?.aborted) {
-          tries++
-          queue.add(job)
-        }
       }
       return false
     }

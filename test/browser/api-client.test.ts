@@ -231,6 +231,33 @@ describe('a refused request', () => {
     expect(server.calls[2]!.request.headers.get('x-a')).toBe('1')
   })
 
+  it('that came as a Request is sent again with its body where the browser does not tell that it has one', async () => {
+    const server = refusing(1, () => refusal(1))
+    const request = new Request('http://app.example/a', { method: 'POST', body: 'hello' })
+    // Firefox has no Request.body.
+    Object.defineProperty(request, 'body', { value: undefined })
+    const answer = watch(clientOf(server).fetch(request))
+    await pass(2000)
+    expect(answer.value?.status).toBe(200)
+    expect(await server.calls[1]!.request.text()).toBe('hello')
+  })
+
+  it('whose answer cannot be read (a mock, a body that was taken) is rejected, and holds nobody up', async () => {
+    const answers = [
+      () => ({ status: 429, headers: new Headers() }) as Response,
+      () => {
+        const response = refusal(1)
+        void response.text()
+        return response
+      },
+    ]
+    const server = startApiServer(() => answers.shift()?.() ?? Response.json(1))
+    const client = clientOf(server, { maxConcurrent: 1 })
+    const results = ['/a', '/b', '/c'].map((path) => watch(client.fetch(path)))
+    await pass(100)
+    expect(results.map(({ state }) => state)).toEqual(['rejected', 'rejected', 'resolved'])
+  })
+
   it('with an endless body is read for 64 KiB at most, and its answer is let go of', async () => {
     let pulled = 0
     let cancelled = false
