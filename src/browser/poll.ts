@@ -112,7 +112,6 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
   async function oneRound(mine: AbortController): Promise<void> {
     while (client?.waitingUntil && !isStopped) await new Promise<unknown>((resolve) => (wake = resolve))
     for (;;) {
-      if (isStopped) throw closedError()
       // Listens first: the outcome may be told while the turn is asked for.
       const told = new Promise<boolean>((resolve) => {
         const cancel = alarm(LOOK_AGAIN_MS, () => resolve(false))
@@ -121,10 +120,12 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
           resolve(!!isOver)
         }
       })
-      if (await turn.take()) break
+      const isMine = await turn.take()
+      if (isMine || isStopped) wake()
+      if (isStopped) throw closedError()
+      if (isMine) break
       if (await told) return
     }
-    wake()
     let restMs = everyMs
     let id: number | undefined
     let value: T | undefined
@@ -135,7 +136,8 @@ export function poll<T>(task: (signal: AbortSignal) => Promise<T>, options: Poll
       restMs = Math.max(everyMs, +(retryAtOf(error) ?? 0) - wallNow())
       throw error
     } finally {
-      if (!isStopped) post({ id, value, restMs })
+      // Says nothing any more once it was stopped: the channel is closed.
+      post({ id, value, restMs })
       if (id) take(id, value as T)
       schedule(restMs)
     }

@@ -165,6 +165,45 @@ describe('a refused request', () => {
     client.close()
   })
 
+  it('waits for as long as it may each time: the time of an earlier wait does not count', async () => {
+    const server = refusing(2, () => refusal(40))
+    const client = clientOf(server)
+    const answer = watch(client.fetch('/a'))
+    await pass(81_000)
+    expect(answer.value?.status).toBe(200)
+    client.close()
+  })
+
+  it('keeps its place in the line, whichever refusal came first', async () => {
+    const server = startApiServer(({ path }) => {
+      if (server.calls.length > 2) return Response.json(1)
+      return path === '/b' ? refusal(1) : new Promise((resolve) => setTimeout(() => resolve(refusal(1)), 50))
+    })
+    const client = clientOf(server, { maxConcurrent: 2 })
+    for (const path of ['/a', '/b', '/c']) watch(client.fetch(path))
+    await pass(2000)
+    expect(server.paths()).toEqual(['/a', '/b', '/a', '/b', '/c'])
+    client.close()
+  })
+
+  it('is not sent again when its caller leaves while the refusal is read', async () => {
+    const slow = () =>
+      new Response(new ReadableStream({ start: (stream) => void setTimeout(() => stream.close(), 500) }), {
+        status: 429,
+        headers: { 'retry-after': '1' },
+      })
+    const server = refusing(1, slow)
+    const client = clientOf(server)
+    const controller = new AbortController()
+    const answer = watch(client.fetch('/a', { method: 'PUT', body: 'x', signal: controller.signal }))
+    await pass(100)
+    controller.abort(new Error('left'))
+    await pass(5000)
+    expect(answer.error).toMatchObject({ message: 'left' })
+    expect(server.calls).toHaveLength(1)
+    client.close()
+  })
+
   it('with maxRetries: 0 it is rejected at the first refusal', async () => {
     const server = startApiServer(() => refusal(1))
     const answer = watch(clientOf(server, { maxRetries: 0 }).fetch('/a'))
@@ -511,13 +550,20 @@ describe('identical GETs', () => {
     const fifth = watch(client.fetch('/b', { signal: d.signal }))
     c.abort()
     d.abort(new Error('d left'))
-    await settle()
-    expect(server.open).toBe(0)
-    expect([fourth.state, fifth.state]).toEqual(['rejected', 'rejected'])
     // Who comes next does not join what was aborted.
     const sixth = watch(client.fetch('/b'))
+    await settle()
+    expect(server.open).toBe(1)
+    expect([fourth.state, fifth.state]).toEqual(['rejected', 'rejected'])
     await pass(10)
     expect(sixth.value?.status).toBe(200)
+
+    const e = new AbortController()
+    const seventh = watch(client.fetch('/c', { signal: e.signal }))
+    const eighth = watch(client.fetch('/c'))
+    e.abort()
+    await pass(10)
+    expect([seventh.state, eighth.value?.status]).toEqual(['rejected', 200])
   })
 
   it('may lose one caller while its body comes: only that body ends', async () => {

@@ -410,6 +410,23 @@ describe("autosave at a client's gate", () => {
     client.close()
   })
 
+  it('flush() resolves with what was changed after it, where that is what is saved', async () => {
+    const server = startApiServer(() => (server.calls.length === 1 ? refusal(3) : Response.json(1)))
+    const client = createApiClient({ baseUrl: 'http://app.example', fetch: server.fetch as typeof fetch })
+    const desk = startDesk()
+    const saver = autosave({ client, save: desk.save })
+    watch(client.fetch('/a'))
+    await pass(20)
+    saver.change('a')
+    const flushed = watch(saver.flush())
+    saver.change('b')
+    await pass(3100)
+    expect(flushed.state).toBe('resolved')
+    expect(desk.saved).toEqual(['b'])
+    await saver.close()
+    client.close()
+  })
+
   it('flush() waits for it too, and close() does not', async () => {
     const server = startApiServer(() => (server.calls.length === 1 ? refusal(10) : Response.json(1)))
     const client = createApiClient({ baseUrl: 'http://app.example', fetch: server.fetch as typeof fetch })

@@ -41,6 +41,20 @@ describe('the gate of several tabs', () => {
     other.close()
   })
 
+  it('stays closed when another tab is refused while the probe of this one is answered', async () => {
+    const page = startPage()
+    const server = startApiServer(() => (server.calls.length === 1 ? refusal(1) : Response.json(1)), 100)
+    const client = clientOf(server)
+    const answer = watch(client.fetch('/a'))
+    await pass(1150)
+    expect(server.calls).toHaveLength(2)
+    page.post(NAME, { at: Date.now(), waitMs: 5000, status: 429 })
+    await pass(100)
+    expect(answer.value?.status).toBe(200)
+    expect(client.waitingUntil).not.toBe(null)
+    client.close()
+  })
+
   it('is found closed by a tab that is opened later, for what is left of the wait', async () => {
     startPage()
     const server = startApiServer(() => refusal(10))
@@ -173,16 +187,18 @@ describe('the turn of several tabs', () => {
   }
 
   it('one probe for all; the others wait for its outcome, also when it is told late', async () => {
-    startPage()
+    startPage({ latencyMs: 50 })
     const held = stubLocks()
-    const server = startApiServer(() => (server.calls.length === 1 ? refusal(2) : Response.json(1)), 100)
+    // The outcome is told 40 ms after the others have looked whether the turn is free.
+    const server = startApiServer(() => (server.calls.length === 1 ? refusal(2) : Response.json(1)), 240)
     const clients = [clientOf(server), clientOf(server), clientOf(server)]
     watch(clients[0]!.fetch('/0'))
-    await pass(150)
+    await pass(300)
     const answers = clients.map((client, number) => watch(client.fetch(`/${number + 1}`)))
-    await pass(2040)
-    expect(server.calls).toHaveLength(2)
-    await pass(500)
+    // Refused at 240, open at 2240, answered at 2480, told at 2530.
+    await pass(2525 - 300)
+    expect(server.calls).toHaveLength(3)
+    await pass(1000)
     expect(answers.map(({ value }) => value?.status)).toEqual([200, 200, 200])
     await pass(300)
     expect(held.size).toBe(0)

@@ -1,7 +1,9 @@
 import { vi } from 'vitest'
 
 /** A page around the code under test: window, document, storage and channels of one tab, as far as the room touches them. */
-export function startPage(options: { storage?: Storage | 'forbidden'; channels?: boolean; path?: string } = {}) {
+export function startPage(
+  options: { storage?: Storage | 'forbidden'; channels?: boolean; path?: string; latencyMs?: number } = {},
+) {
   const target = new EventTarget()
   const listeners = new Map<string, number>()
   let isHidden = false
@@ -42,7 +44,8 @@ export function startPage(options: { storage?: Storage | 'forbidden'; channels?:
     postMessage(data: unknown) {
       const copy = structuredClone(data)
       for (const other of channels!)
-        if (other !== this && other.name === this.name) setTimeout(() => other.onmessage?.({ data: copy }), 1)
+        if (other !== this && other.name === this.name)
+          setTimeout(() => other.onmessage?.({ data: copy }), options.latencyMs ?? 1)
     }
     close() {
       channels!.delete(this)
