@@ -38,6 +38,12 @@ PORT in the environment: where the dashboard is (default 3000)`,
 --env FILE    variables that are not in the environment (default .env, where there is one)`,
     load: async () => (await import('./doctor.ts')).doctor,
   },
+  guard: {
+    summary: 'the rate limits as the guard reads them; which of them a path has, and why',
+    words: `FILE          a module whose export rules, guard or default is the rules, or the guard's options
+PATH          /api/chat or 'POST /api/chat'; without one, all rules`,
+    load: async () => (await import('./guard.ts')).guard,
+  },
 }
 
 const EXIT_CODES = `Exit codes: 0 all is well · 1 something has to change, or went wrong · 2 there is no such command.`

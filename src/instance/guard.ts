@@ -23,7 +23,12 @@ import { Beside } from './beside.ts'
 import { identifyBy } from './guard-identity.ts'
 import { GUARD_OPTIONS, type GuardOptions } from './guard-options.ts'
 
-const HEALTH_PATHS: readonly string[] = ['/health', '/healthz', '/livez', '/readyz', '/api/health']
+/** Which paths are what, where nothing is said. */
+export const DEFAULT_PATHS: Required<Pick<GuardOptions, 'healthPaths' | 'publicPaths' | 'apiPrefixes'>> = {
+  healthPaths: ['/health', '/healthz', '/livez', '/readyz', '/api/health'],
+  publicPaths: [],
+  apiPrefixes: API_PREFIXES,
+}
 const REFUND_ON: readonly number[] = [409]
 const MAX_CALLERS = 200_000
 const NETWORK_TIMES = { per56: 8, per48: 20 }
@@ -42,8 +47,8 @@ export function createGuard(options: GuardOptions = {}): Guard {
   const apiPrefixes = options.apiPrefixes ?? API_PREFIXES
   const rules = new Rules(options.rules, readRateLimit())
   const routes = new Routes(rules, {
-    healthPaths: new PathList(options.healthPaths ?? HEALTH_PATHS, 'healthPaths'),
-    publicPaths: new PathList(options.publicPaths ?? [], 'publicPaths'),
+    healthPaths: new PathList(options.healthPaths ?? DEFAULT_PATHS.healthPaths, 'healthPaths'),
+    publicPaths: new PathList(options.publicPaths ?? DEFAULT_PATHS.publicPaths, 'publicPaths'),
     apiPrefixes,
   })
   const addresses = new ClientAddresses({
