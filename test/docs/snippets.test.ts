@@ -15,6 +15,7 @@ const DOCUMENTS = [
   'docs/guides/rate-limits.md',
   'docs/guides/fleet.md',
   'docs/guides/browser.md',
+  'docs/guides/discord.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
