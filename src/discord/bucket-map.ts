@@ -12,6 +12,7 @@ export class BucketMap {
   readonly latency = new Latency()
   readonly #known: KnownToAll
   readonly #busy = new Map<string, { principal: Principal; calls: number }>()
+  /** By last use, the busy ones among them as long as there is room. */
   readonly #resting = new LRUCache<string, Principal>({ max: PRINCIPALS_AT_REST })
 
   constructor(clock: Clock) {
@@ -26,8 +27,12 @@ export class BucketMap {
       busy.calls++
       return busy.principal
     }
-    const principal = this.#resting.get(id) ?? new Principal(this.#known, globalPerSecond)
-    this.#resting.delete(id)
+    let principal = this.#resting.get(id)
+    if (!principal) {
+      principal = new Principal(this.#known, globalPerSecond)
+      // Also while it is busy, so that nothing has to be moved when a call begins or ends; one that is dropped comes back.
+      this.#resting.set(id, principal)
+    }
     this.#busy.set(id, { principal, calls: 1 })
     return principal
   }
@@ -36,7 +41,7 @@ export class BucketMap {
     const busy = this.#busy.get(id)
     if (!busy || --busy.calls > 0) return
     this.#busy.delete(id)
-    this.#resting.set(id, busy.principal)
+    if (this.#resting.peek(id) !== busy.principal) this.#resting.set(id, busy.principal)
   }
 
   /** Looks without entering; undefined where nothing is known. */
@@ -52,13 +57,15 @@ export class BucketMap {
     if (principal) principal.join(other)
     const one = principal ?? other
     const busy = this.#busy.get(alias)
+    this.#resting.delete(alias)
     // Calls under way under the alias leave under the alias; it stands for the same object until then.
     if (busy) busy.principal = one
-    else this.#resting.delete(alias)
     if (!principal) this.#resting.set(name, one)
   }
 
   get size(): number {
-    return this.#busy.size + this.#resting.size
+    let size = this.#resting.size
+    for (const id of this.#busy.keys()) if (!this.#resting.has(id)) size++
+    return size
   }
 }

@@ -253,7 +253,12 @@ export class Principal implements PermitIssuer {
   }
 
   #anybodyWaits(): boolean {
-    return this.#blocked.size > 0 || PRIORITIES.some((priority) => this.#ready[priority].size > 0)
+    return this.#blocked.size > 0 || this.#anybodyReady()
+  }
+
+  #anybodyReady(): boolean {
+    const { login, page, background } = this.#ready
+    return login.size > 0 || page.size > 0 || background.size > 0
   }
 
   /** Hands out every permit there is, then sets the alarm for the next one. */
@@ -276,8 +281,7 @@ export class Principal implements PermitIssuer {
       if (permit) waiter.go(permit)
     }
     const globalAt = this.#global.nextAt(now)
-    const anyReady = PRIORITIES.some((priority) => this.#ready[priority].size > 0)
-    const bucketAt = anyReady ? now : this.#blocked.size > 0 ? this.#openAt : Number.POSITIVE_INFINITY
+    const bucketAt = this.#anybodyReady() ? now : this.#blocked.size > 0 ? this.#openAt : Number.POSITIVE_INFINITY
     this.#setAlarm(Math.max(globalAt, bucketAt))
   }
 
