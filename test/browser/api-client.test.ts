@@ -675,7 +675,7 @@ describe('the pace', () => {
       left = 4
     }
     expect(answers.every(({ value }) => value?.status === 200)).toBe(true)
-    expect(server.calls.length).toBeLessThan(45)
+    expect(server.calls.length).toBeLessThan(40)
     client.close()
   })
 })

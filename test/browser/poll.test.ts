@@ -269,6 +269,9 @@ describe('the tabs of a page', () => {
     expect(tasks[0]!.calls).toHaveLength(1)
     b!.stop()
     await pass(50)
+    const late = watch(a!.now())
+    await pass(20)
+    expect(late.error).toMatchObject({ code: 'CLOSED' })
     expect([held.size, vi.getTimerCount()]).toEqual([0, 0])
   })
 
