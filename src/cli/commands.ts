@@ -14,6 +14,17 @@ const STORY_WORDS = `--seconds N   length of each of the two runs, 10 to 90 (def
 --seed N      the same seed makes the same users and visits (default 1)
 --plot FILE   also draw what users got, as SVG`
 
+const LEDGER_WORDS = `--json        as JSON
+--plot FILE   also draw how old it is, as SVG
+export USER   everything held of one user, as JSON
+delete USER   delete it
+refresh       fetch anew what is old; stop it at any time, run several at once:
+  --hours N     what is older than this (default 24)
+  --limit N     users at most (default 100000)
+  --at-once N   calls under way at a time (default 10)
+  --tokens FILE a module whose default export gives a user's access token, or null
+                (default: the tokens of the sign-in)`
+
 const COMMANDS: Readonly<Record<string, Command>> = {
   start: {
     summary: 'open the dashboard, and play an outage over real HTTP, with and without Holdfast',
@@ -43,6 +54,11 @@ PORT in the environment: where the dashboard is (default 3000)`,
     words: `FILE          a module whose export rules, guard or default is the rules, or the guard's options
 PATH          /api/chat or 'POST /api/chat'; without one, all rules`,
     load: async () => (await import('./guard.ts')).guard,
+  },
+  ledger: {
+    summary: "what is known of users' guilds, in the database of DATABASE_URL",
+    words: LEDGER_WORDS,
+    load: async () => (await import('./ledger.ts')).ledger,
   },
 }
 

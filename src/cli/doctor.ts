@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
-import { ConfigError, createHoldfast, type Holdfast } from 'holdfast'
+import { ConfigError, createHoldfast, type Holdfast, HoldfastError } from 'holdfast'
 import { botToken, clockAndReach, login, redis } from './doctor-checks.ts'
 import type { Finding } from './finding.ts'
 import { wrapped } from './terminal.ts'
@@ -124,12 +124,13 @@ function settings(): Finding[] {
 async function database(holdfast: Holdfast): Promise<Finding[]> {
   if (process.env.DATABASE_URL === undefined) return []
   try {
-    await holdfast.ledger.recall('0')
+    await holdfast.ledger.recall('1')
     return [
       { name: 'database', grade: 'ok', what: 'the database is reached, and its tables are as this version needs them' },
     ]
   } catch (error) {
-    const what = `the database cannot be used: ${error instanceof Error ? error.message : String(error)}`
+    const code = error instanceof HoldfastError ? ` (${error.code})` : ''
+    const what = `the database cannot be used: ${error instanceof Error ? error.message : String(error)}${code}`
     return [
       { name: 'database', grade: 'change', what, change: 'check DATABASE_URL, the server and the rights of its user' },
     ]

@@ -26,8 +26,8 @@ export interface WorkOptions {
   /** When it is given up. Default 5 s. */
   readonly timeoutMs?: Milliseconds
   /**
-   * False for what may be lost when the machine (not the process) stops: SQLite then does not wait for the disk at each
-   * commit. The file stays whole either way. Default true.
+   * False for what may be lost when the database's machine (not this process) stops: nobody then waits for the disk at
+   * each commit. The database stays whole either way. Default true.
    */
   readonly flushed?: boolean
 }
@@ -90,7 +90,9 @@ export class DatabaseConnection {
         if (signal.aborted) throw signal.reason
         return result
       }
-      return this.#config.kind === 'sqlite' ? this.#inSqlite(inTime, flushed) : this.#inTransaction(inTime, timeoutMs)
+      return this.#config.kind === 'sqlite'
+        ? this.#inSqlite(inTime, flushed)
+        : this.#inTransaction(inTime, timeoutMs, flushed)
     })
   }
 
@@ -115,7 +117,11 @@ export class DatabaseConnection {
       await this.sql.raw(`pragma application_id = ${APPLICATION_ID}`).execute(database)
   }
 
-  #inTransaction<T>(work: (database: Kysely<Tables>) => Promise<T>, timeoutMs: Milliseconds): Promise<T> {
+  #inTransaction<T>(
+    work: (database: Kysely<Tables>) => Promise<T>,
+    timeoutMs: Milliseconds,
+    flushed: boolean,
+  ): Promise<T> {
     return this.#kysely.transaction().execute(async (database) => {
       // Within the transaction: poolers refuse settings at the start of a connection, and mix up those of a session. The
       // server then gives up what nobody waits for any more.
@@ -127,6 +133,7 @@ export class DatabaseConnection {
           enable_seqscan: 'off',
           enable_hashjoin: 'off',
           enable_mergejoin: 'off',
+          ...(!flushed && { synchronous_commit: 'off' }),
         })
       return work(database)
     })

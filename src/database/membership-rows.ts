@@ -248,9 +248,19 @@ export class MembershipRows implements MembershipStore {
         saved_at = ${this.#number(connection, now)}, turn = ${this.#number(connection, turn)}, writer = ${this.#writer}
         from ${numberRows(sql, kind, SETTLED, settled)} n where holdfast_user.no = n.no`.execute(database)
     }
-    const list = kept.flatMap(({ row, guilds }) =>
-      (guilds ?? []).map(({ id, standing }) => ({ no: row.no, guild_id: id, standing })),
-    )
+    const rowsOf = (isNew: boolean) =>
+      kept
+        .filter(({ row }) => (row.turn === 0) === isNew)
+        .flatMap(({ row, guilds }) =>
+          (guilds ?? []).map(({ id, standing }) => ({ no: row.no, guild_id: id, standing })),
+        )
+    // A user who was never saved has no rows that these could meet.
+    const firsts = rowsOf(true)
+    if (firsts.length > 0)
+      await sql`insert into holdfast_membership (user_no, guild_id, standing)
+        select n.no, n.guild_id, n.standing from ${numberRows(sql, kind, MEMBERSHIP, firsts)} n
+        order by n.no, n.guild_id`.execute(database)
+    const list = rowsOf(false)
     if (list.length > 0)
       await sql`insert into holdfast_membership (user_no, guild_id, standing)
         select n.no, n.guild_id, n.standing from ${numberRows(sql, kind, MEMBERSHIP, list)} n
@@ -259,7 +269,7 @@ export class MembershipRows implements MembershipStore {
         on conflict (user_no, guild_id) do update set standing = excluded.standing`.execute(database)
     await this.#removeLeft(
       { connection, database },
-      kept.map(({ row, guilds }) => ({ no: row.no, guilds: guilds ?? [] })),
+      kept.filter(({ row }) => row.turn > 0).map(({ row, guilds }) => ({ no: row.no, guilds: guilds ?? [] })),
     )
     this.#look = { turn, offsetMs }
   }

@@ -16,6 +16,7 @@ const DOCUMENTS = [
   'docs/guides/fleet.md',
   'docs/guides/browser.md',
   'docs/guides/discord.md',
+  'docs/guides/ledger.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
@@ -80,8 +81,11 @@ describe('every snippet of the documents', () => {
     const [user] = discord.users
     const guild = user!.guilds.find((guild) => guild.owner) ?? user!.guilds[0]!
     // Only where it is told of; without a Redis at hand this guide's snippets run without one too.
-    const redisUrl = name.startsWith('docs/guides/fleet.md') ? inject('redisUrl') : undefined
-    const { exitCode, output } = await run([file.href, user!.accessToken, guild.id], discord, redisUrl)
+    const stores = {
+      ...(name.startsWith('docs/guides/fleet.md') && { REDIS_URL: inject('redisUrl') }),
+      ...(name.startsWith('docs/guides/ledger.md') && { DATABASE_URL: inject('postgresUrl') ?? 'sqlite::memory:' }),
+    }
+    const { exitCode, output } = await run([file.href, user!.accessToken, guild.id], discord, stores)
     expect(output).not.toMatch(/Error/)
     expect(exitCode).toBe(0)
     if (/export const GET/.test(code)) expect(output).toMatch(/GET 200\nGET without session 401/)
@@ -96,14 +100,16 @@ describe('every snippet of the documents', () => {
 function run(
   words: readonly string[],
   discord: Simulator,
-  redisUrl: string | undefined,
+  stores: Readonly<Record<string, string | undefined>>,
 ): Promise<{ exitCode: number | null; output: string }> {
   return new Promise((resolve, reject) => {
-    const { REDIS_URL: _, ...environment } = process.env
+    const { REDIS_URL: _, DATABASE_URL: __, ...environment } = process.env
+    const given = Object.fromEntries(Object.entries(stores).filter(([, url]) => url !== undefined))
     const child = spawn(process.execPath, [fileURLToPath(new URL('driver.mjs', folder)), ...words], {
       env: {
         ...environment,
-        ...(redisUrl && { REDIS_URL: redisUrl, HOLDFAST_SECRET: 'a secret for the snippets, long enough' }),
+        ...given,
+        ...(Object.keys(given).length > 0 && { HOLDFAST_SECRET: 'a secret for the snippets, long enough' }),
         DISCORD_API_BASE_URL: discord.url,
         DISCORD_CLIENT_ID: discord.clientId,
         TOKEN: words[1],
