@@ -68,6 +68,17 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
       'Events, “Webhook Events”',
     ],
   ],
+  'Gateway (with the package `ws`)': [
+    [
+      'Hello, heartbeat, identify, ready, guilds, resume with what was missed, members by chunk; one identify in five seconds',
+      'Events, “Gateway”',
+    ],
+    ['Closes with 4001 to 4005, 4012 and 4013', 'Topics, “Opcodes and Status Codes”'],
+    [
+      'Events need their intent; content needs MESSAGE_CONTENT, or to be the bot’s own, to mention it, or to be to it alone',
+      'Events, “Gateway”',
+    ],
+  ],
   Resources: [
     [
       'Unknown things: 10003, 10004, 10007, 10008, 10011, 10013, 10014, 10015, 10026, 10062, 10063',
@@ -111,7 +122,7 @@ const FAULTS: Readonly<Record<FaultKind, string>> = {
 }
 
 const NOT_SIMULATED = [
-  'the gateway and voice: `GET /gateway` answers, nothing listens for WebSockets there',
+  'of the gateway: compression, ETF, shards of their own, presence, that a silent client is closed, and voice',
   'threads, forums, stages, scheduled events, auto moderation, invites, emojis and stickers (an empty list), audit logs, polls, monetization, templates',
   'the order of roles: whoever has MANAGE_ROLES may give any role',
   'the limits of PATCH channel name and topic, and of old messages, by themselves (the fault `sub-limit` makes them)',

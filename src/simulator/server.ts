@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 import type { Incoming, Ruling } from './exchange.ts'
 import type { Random } from './world/random.ts'
@@ -25,6 +26,7 @@ export async function startServer(
   random: Random,
   judge: (incoming: Incoming) => Ruling,
   front: (incoming: Incoming) => Ruling | Promise<Ruling> | undefined,
+  upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
 ): Promise<Server> {
   const pending = new Set<() => void>()
   // Counts up with everything that happens at the sockets, so that a virtual clock can wait until nothing does.
@@ -109,6 +111,11 @@ export async function startServer(
     readBody(request, (body) => handle(request, response, body))
   })
   server.on('connection', () => activity++)
+  server.on('upgrade', (request, socket, head) => {
+    // As for requests: a client that goes away is its own affair.
+    socket.on('error', () => {})
+    upgrade(request, socket, head)
+  })
   // An idle connection that the server ends while a client reuses it would look like a fault nobody asked for.
   server.keepAliveTimeout = 0
 

@@ -80,6 +80,11 @@ export interface Simulator {
     userId: string,
     options?: { scopes?: readonly string[]; lifetimeMs?: number; applicationId?: string },
   ): string
+  /**
+   * Has a user write a message; bots that are connected to the gateway hear it. Returns its id. Throws a TypeError or
+   * RangeError for a user, channel or content that could not be.
+   */
+  say(userId: string, channelId: string, content: string): string
   /** The world as JSON, for the option `world` of another simulator. */
   save(): SavedWorld
   /**

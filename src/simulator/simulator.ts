@@ -2,6 +2,7 @@ import '../config/runtime.ts'
 
 import { createFaults } from './faults.ts'
 import { createFront } from './front.ts'
+import { createGateway, type Gateway } from './gateway.ts'
 import { createInteractions } from './interactions.ts'
 import { intercept } from './intercept.ts'
 import { createInvalidRequests } from './invalid-requests.ts'
@@ -11,6 +12,7 @@ import { createCredentials } from './oauth/credentials.ts'
 import { createOAuth } from './oauth/oauth.ts'
 import { createReferee } from './referee.ts'
 import { isRecord } from './resources/call.ts'
+import { createMessage, messageForm } from './resources/message-form.ts'
 import { createResources } from './resources/resources.ts'
 import { createWebhook } from './resources/webhooks.ts'
 import { startServer } from './server.ts'
@@ -78,7 +80,12 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   for (const { id, accessToken } of people.users) issue(id, firstScopes, tokenLifetimeMs, application.id, accessToken)
 
   let origin = ''
-  const world = createWorld(seed, clock, application, people, { origin: () => origin, dispatch: () => {} })
+  const world = createWorld(seed, clock, application, people, {
+    origin: () => origin,
+    dispatch: (event, guildId, data) => gateway.dispatch(event, guildId, data),
+  })
+  const gatewayUrl = () => origin.replace('http', 'ws')
+  const gateway: Gateway = createGateway(world, application.botToken, gatewayUrl, () => clock.monotonic())
   const interactions = createInteractions(world)
   const oauth = createOAuth(application, people, credentials, settings, ({ scopes, guildId, userId }) => {
     const guild = people.guilds.get(guildId ?? people.user(userId)?.guilds[0]?.id ?? '')
@@ -99,12 +106,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     standings,
     invalidRequests: createInvalidRequests(settings.invalidLimit),
     oauth,
-    resources: createResources(
-      world,
-      interactions,
-      (token) => credentials.access(token, clock.now()),
-      () => origin.replace('http', 'ws'),
-    ),
+    resources: createResources(world, interactions, (token) => credentials.access(token, clock.now()), gatewayUrl),
   })
   const server = await startServer(
     settings.port,
@@ -114,6 +116,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     createRandom(seed, 'latency'),
     judge,
     createFront(world.messages, (incoming) => levers(incoming)),
+    gateway.upgrade,
   )
 
   origin = originOf(settings.host, server.port)
@@ -211,6 +214,21 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     issueToken(userId, { scopes = firstScopes, lifetimeMs = tokenLifetimeMs, applicationId = application.id } = {}) {
       return issue(userOf(userId).id, scopes, lifetimeMs, applicationId)
     },
+    say(userId, channelId, content) {
+      const user = people.somebody(userOf(userId).id)!
+      const channel = world.channels.get(channelId)
+      if (!channel)
+        throw new TypeError(`there is no channel ${JSON.stringify(channelId)}; take an id from simulator.guilds`)
+      if (typeof content !== 'string' || content === '')
+        throw new TypeError('content must be a text of at least one character')
+      const form = messageForm(world, channelId, { fields: { content }, value: undefined, files: [] }, false)
+      if ('status' in form) throw new RangeError('content is longer than 2000 characters')
+      const message = createMessage(world, channelId, toPublicUser(user), form)
+      world.messages.add(message)
+      const guildId = channel.type === 1 ? null : channel.guild_id
+      world.dispatch('MESSAGE_CREATE', guildId, guildId === null ? message : { ...message, guild_id: guildId })
+      return message.id
+    },
     nextLogin(name) {
       if (name === 'deny') return oauth.nextLogin('deny')
       const user = people.users.find(({ id, username }) => id === name || username === name)
@@ -221,6 +239,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
       closed.abort()
       for (const end of interceptions) end()
       interceptions.clear()
+      gateway.close()
       return server.close()
     },
     [Symbol.asyncDispose]: () => simulator.close(),

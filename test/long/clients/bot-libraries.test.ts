@@ -105,3 +105,28 @@ describe('reading, writing, uploading and waiting', () => {
     expect(refused()).toBe(0)
   })
 })
+
+describe('discord.js 14', () => {
+  it('logs in at the gateway, knows its guilds, hears a message and answers it', async () => {
+    const { Client } = await client('discord.js')
+    const bot = new Client({
+      intents: ['Guilds', 'GuildMessages', 'MessageContent'],
+      rest: { api: new URL('/api', simulator.url).href },
+    })
+    const heard = new Promise<{ content: string; reply(text: string): Promise<unknown> }>((resolve) =>
+      bot.on('messageCreate', resolve),
+    )
+    const ready = new Promise((resolve) => bot.once('clientReady', resolve))
+    await bot.login(simulator.botToken)
+    await ready
+    expect(bot.guilds.cache.size).toBe(simulator.guilds.length)
+    expect(bot.channels.cache.get(channel).name).toBe('general')
+    simulator.say(simulator.users[0]!.id, channel, 'ping')
+    const message = await heard
+    expect(message.content).toBe('ping')
+    await message.reply('pong')
+    const listed = await bot.channels.cache.get(channel).messages.fetch({ limit: 10 })
+    expect(listed.map(({ content }: { content: string }) => content)).toEqual(['pong', 'ping'])
+    await bot.destroy()
+  })
+})
