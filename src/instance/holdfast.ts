@@ -33,6 +33,7 @@ import { databaseReady, forgettingCache, instanceLedger } from './ledger.ts'
 import { InstanceLogin } from './login.ts'
 import { withoutOverdueTokens } from './overdue-tokens.ts'
 import { keepParts } from './parts.ts'
+import { noteInstance } from './second-instance.ts'
 import { openSignInStore } from './sign-in-store.ts'
 
 /** Everything, bound to one explicit configuration. Its own functions can be taken off the object and used alone; those of `cache` cannot. */
@@ -124,6 +125,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   const config = readConfig(options)
   const { clock } = config
   const events = new Events(clock, config.logger && new Log(config.logger, clock))
+  const leave = noteInstance(config)
   const redis = config.redis && openRedis({ ...config, config: config.redis, events })
   const discord = new DiscordClient({
     ...config,
@@ -227,6 +229,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
   let closing: Promise<void> | undefined
   const close: Holdfast['close'] = ({ deadlineMs = CLOSE_DEADLINE_MS } = {}) => {
     closing ??= (async () => {
+      leave()
       await login.close(deadlineMs)
       await cache.drain(deadlineMs)
       cache.close()

@@ -5,8 +5,9 @@ const LONGEST_RETURN_TO = 1024
 
 /**
  * Path, query and fragment of a place on this site, as they go into `Location`: given from its root, or whole. `/` for
- * everything else: another origin, a scheme, `//host`, a backslash or control character anywhere (browsers read some of them as something else), what
- * becomes `//` once it is normalised, what is too long, and the login's own paths, which would sign in for ever.
+ * everything else: another origin, a scheme, `//host`, a backslash or control character anywhere (browsers read some of
+ * them as something else), what becomes `//` once it is normalised, what is too long, and the login's own paths, which
+ * would sign in for ever.
  */
 export function safeReturnTo(given: unknown, origin: string, loginPath: string): string {
   if (typeof given !== 'string' || given === '' || given.length > LONGEST_RETURN_TO) return HOME

@@ -1,0 +1,44 @@
+import { createHoldfast } from 'holdfast'
+import { oneHoldfast } from 'holdfast/next'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { defaultHoldfast, setDefaultHoldfast } from '../../src/instance/default-instance.ts'
+
+const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+afterEach(() => warned.mockClear())
+
+describe('a second instance of one application', () => {
+  const discord = { clientId: '100000000000000001' }
+
+  test('is told of once, whoever listens', async () => {
+    const lines: string[] = []
+    const warn = (_fields: object, message: string) => void lines.push(message)
+    const logger = { debug() {}, info() {}, warn, error() {} }
+    const made = [1, 2, 3].map(() => createHoldfast({ discord, logger }))
+    expect(lines.length).toBe(1)
+    expect(lines[0]).toContain('oneHoldfast()')
+    expect(warned.mock.calls.map(([, options]) => options)).toEqual([{ code: 'HOLDFAST_SECOND_INSTANCE' }])
+    for (const holdfast of made) await holdfast.close()
+  })
+
+  test('is none after the first was closed, for another application, or without an application', async () => {
+    await createHoldfast({ discord }).close()
+    const made = [
+      createHoldfast({ discord }),
+      createHoldfast({ discord: { clientId: '100000000000000002' } }),
+      createHoldfast({ discord: { ...discord, baseUrl: 'http://127.0.0.1:1/api' } }),
+      createHoldfast(),
+      createHoldfast(),
+    ]
+    expect(warned).not.toHaveBeenCalled()
+    for (const holdfast of made) await holdfast.close()
+  })
+
+  test('is not made by a module that is evaluated again and again, with oneHoldfast()', async () => {
+    const evaluate = () => oneHoldfast({ discord: { clientId: '100000000000000003' } })
+    const holdfast = evaluate()
+    expect([evaluate(), evaluate(), defaultHoldfast()].every((again) => again === holdfast)).toBe(true)
+    expect(warned).not.toHaveBeenCalled()
+    setDefaultHoldfast(undefined)
+    await holdfast.close()
+  })
+})
