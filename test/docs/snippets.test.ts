@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 const DOCUMENTS = [
   'README.md',
   'docs/guides/sessions.md',
+  'docs/guides/refusals.md',
   'docs/guides/testing.md',
   'docs/guides/outages.md',
   'docs/guides/quotas.md',
