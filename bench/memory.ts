@@ -5,7 +5,7 @@ import { createHoldfast, type GuildMemberships, type Holdfast } from 'holdfast'
 import { type Figure, judge, race, table } from './figures.ts'
 import { startGuildServer } from './guild-server.ts'
 
-const USERS = 10_000
+const USERS = Number(process.env.USERS ?? 10_000)
 const GUILDS = 100
 const HOUR = 3_600_000
 

@@ -1,3 +1,4 @@
+import { LazySet } from '../concurrency/lazy-set.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { BucketReport, Call, Priority } from './call.ts'
 import type { Permit } from './permit.ts'
@@ -24,7 +25,7 @@ const SAME_RESET_MS: Milliseconds = 50
 export class Bucket {
   readonly line = new WaitingLine<Waiter>()
   /** Requests that took a place here and have not been answered. */
-  readonly sent = new Set<Permit<Bucket>>()
+  readonly sent = new LazySet<Permit<Bucket>>()
   #limit: number | undefined
   #remaining = 0
   /** When the next window may be used; undefined while no answer of this window has come. */

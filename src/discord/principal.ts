@@ -1,3 +1,4 @@
+import { LazySet } from '../concurrency/lazy-set.ts'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 import { Bucket, type Waiter } from './bucket.ts'
 import type { BucketReport, Call, Priority } from './call.ts'
@@ -24,13 +25,13 @@ export class Principal implements PermitIssuer {
   /** Sub-limits of single routes, which their bucket's headers do not show. */
   readonly #routeHolds = new Map<string, Milliseconds>()
   /** Buckets with calls that wait only for the global limit, by what waits there; the one that was served longest ago first. */
-  readonly #ready: Readonly<Record<Priority, Set<Bucket>>> = {
-    login: new Set(),
-    page: new Set(),
-    background: new Set(),
+  readonly #ready: Readonly<Record<Priority, LazySet<Bucket>>> = {
+    login: new LazySet(),
+    page: new LazySet(),
+    background: new LazySet(),
   }
   /** Buckets with calls that wait for the bucket itself, and the earliest time at which one of them may be open. */
-  readonly #blocked = new Set<Bucket>()
+  readonly #blocked = new LazySet<Bucket>()
   #openAt = Number.POSITIVE_INFINITY
   #turn = 0
   #wakeAt = Number.POSITIVE_INFINITY

@@ -1,3 +1,4 @@
+import { LazySet } from '../concurrency/lazy-set.ts'
 import type { Priority } from './call.ts'
 
 /** What waits in a line. */
@@ -21,10 +22,10 @@ const PAGE_FIRST: readonly Priority[] = ['page', 'login', 'background']
 
 /** The calls that wait for one bucket: by priority, and of one priority in order of arrival. Joining, leaving and being next cost the same however long the line is. */
 export class WaitingLine<Waiter extends InLine> {
-  readonly #waiters: Readonly<Record<Priority, Set<Waiter>>> = {
-    login: new Set(),
-    page: new Set(),
-    background: new Set(),
+  readonly #waiters: Readonly<Record<Priority, LazySet<Waiter>>> = {
+    login: new LazySet(),
+    page: new LazySet(),
+    background: new LazySet(),
   }
   #turn = 0
 
