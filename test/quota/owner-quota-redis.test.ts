@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { batch, createHoldfast, createOwnerQuota, type OwnerQuota, systemClock } from 'holdfast'
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { RedisConnection } from '../../src/redis/connection.ts'
+import { startProxy } from '../redis/proxy.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { promisesOfAQuota } from './contract.ts'
 import { Upstream } from './upstream.ts'
@@ -119,6 +120,39 @@ describe.skipIf(!inject('redisUrl'))('a quota in Redis', () => {
     expect(given).toBeLessThanOrEqual(70)
     await sleep(WINDOW_MS)
     expect(await living.take('a', 100)).toMatchObject({ ok: true })
+  })
+
+  test('a limit that was set survives a flush: the process that set it sets it again, and one that was taken back stays so', async () => {
+    const { createClient } = await import('@keyv/redis')
+    const server = await startRedisServer()
+    cleanUps.push(() => server.stop())
+    const namespace = newNamespace()
+    const [one, two] = [quotaOn(server.url, namespace), quotaOn(server.url, namespace)]
+    const client = createClient({ url: server.url })
+    await client.connect()
+    await one.setLimit('a', 25)
+    await one.setLimit('b', 25)
+    await one.setLimit('b', undefined)
+    await client.flushAll()
+    await one.take('a')
+    await expect.poll(async () => (await two.state('a')).limit, { timeout: 5_000 }).toBe(25)
+    await one.take('b')
+    expect((await two.state('b')).limit).toBe(10)
+    client.destroy()
+  })
+
+  test('leases grow with demand where Redis is 60 ms away, too', async () => {
+    await using proxy = await startProxy(Number(new URL(url).port))
+    const quota = quotaOn(url.replace(/:\d+/, `:${new URL(proxy.url).port}`), newNamespace(), {
+      limit: 1_000,
+      windowMs: 60_000,
+    })
+    await quota.take('a')
+    proxy.set({ answers: 'delay', ms: 60 })
+    const run = countScripts()
+    for (let nth = 0; nth < 200; nth++) expect(await quota.take('a')).toMatchObject({ ok: true })
+    // Doubling from one: a handful of leases, not two hundred.
+    expect(run.mock.calls.length).toBeLessThan(20)
   })
 
   test('keys hold no owner, and nothing stays for ever but limits that were set', async () => {
