@@ -145,7 +145,8 @@ ${table(
 
 Sealed is AES-256-GCM under a key derived (HKDF) from \`HOLDFAST_SECRET\`; the full key name, the header and the codec's
 version are authenticated with it, so a value that was copied, swapped or edited is not there. The header is
-\`1\`, \`v\` or \`g\` (gone), the microsecond of Redis's clock at which the load began (16 digits), a space, and the epoch.
+\`2\`, \`v\` (\`z\`: compressed, \`g\`: gone), the microsecond of Redis's clock at which the load began (16 digits), the epoch,
+and until when it is remembered that something there was invalidated (16 digits; 0: nothing was), with spaces between.
 
 ## Channels
 

@@ -139,9 +139,10 @@ export class FleetBoard implements Fleet, ConnectionHooks {
     const unsaid = this.#unsaid.filter(({ until }) => until > now)
     await Promise.all(unsaid.map(({ notice, until }) => this.#announce(redis, notice, until - now)))
     this.#unsaid = this.#unsaid.filter((one) => one.until > now && !unsaid.includes(one))
-    const held = (await redis.run(BOARD, [this.#board], [NOTICES])) as string[]
+    const [board, totals] = await Promise.all([redis.run(BOARD, [this.#board], [NOTICES]), this.#totals(redis)])
+    const held = board as string[]
     for (let at = 0; at + 1 < held.length; at += 2) this.#backplane.deliver(held[at]!, Number(held[at + 1]))
-    this.#listener?.invalidTotals(await this.#totals(redis))
+    this.#listener?.invalidTotals(totals)
   }
 
   /** What came up while the hooks ran. */
