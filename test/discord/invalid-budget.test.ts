@@ -3,7 +3,7 @@ import nock from 'nock'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { INVALID_LIMIT, InvalidBudget } from '../../src/discord/invalid-budget.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
-import { anyAnswer, failureOf, scriptedDiscord, watched } from './scripted-discord.ts'
+import { answeringDispatcher, anyAnswer, failureOf, scriptedDiscord, watched } from './scripted-discord.ts'
 
 const TEN_MINUTES = 600_000
 
@@ -100,10 +100,10 @@ describe('on the wire', () => {
   const idOf = (token: string) => token.replace(/\D/g, '')
 
   test('ten thousand made-up tokens spend at most 500 of the budget of 10 000, and known users notice nothing', async () => {
-    const { holdfast, settle, clock } = scriptedDiscord()
-    const asked = anyAnswer(({ token }) =>
+    const { dispatcher, asked } = answeringDispatcher(({ token }) =>
       token.startsWith('Bearer known') ? [200, { id: idOf(token) }] : UNAUTHORIZED,
     )
+    const { holdfast, settle, clock } = scriptedDiscord({ dispatcher })
     const known = Array.from({ length: 20 }, (_, index) => `known${index}`)
     for (const token of known) await holdfast.getCurrentUser(token)
     const attack = Array.from({ length: 10_000 }, (_, index) => watched(holdfast.getCurrentUser(`made-up-${index}`)))
@@ -159,6 +159,8 @@ describe('on the wire', () => {
       expect(holdfast.stats().discord.invalidBudgetUsed).toBe(0.05)
       const late = await failureOf(holdfast.getCurrentUser('late'))
       expect([late.local, late.scope]).toEqual([true, 'egress'])
+      await clock.advance(300_000)
+      expect((await failureOf(holdfast.getCurrentUser('later', { maxWaitMs: 0 }))).local).toBe(true)
     },
   )
 
@@ -216,9 +218,9 @@ describe('on the wire', () => {
   })
 
   test('background work stops at 80 %, pages at 95 %, logins just before the ban; each says for how long', async () => {
-    const { holdfast } = scriptedDiscord({ maxRetries: 0 })
     let forbidden = false
-    anyAnswer(() => (forbidden ? [403, { message: 'no', code: 50_001 }] : [200, {}]))
+    const { dispatcher } = answeringDispatcher(() => (forbidden ? [403, { message: 'no', code: 50_001 }] : [200, {}]))
+    const { holdfast } = scriptedDiscord({ dispatcher, maxRetries: 0 })
     await holdfast.discordFetch('/x', 'known')
     forbidden = true
     const spendUpTo = async (share: number) => {
@@ -252,9 +254,9 @@ describe('on the wire', () => {
   }, 60_000)
 
   test('work that waits in line when its share is spent is not sent after all', async () => {
-    const { holdfast, settle } = scriptedDiscord({ maxRetries: 0, maxWaitMs: 60_000 })
     let forbidden = false
-    anyAnswer(() => (forbidden ? [403, { message: 'no', code: 50_001 }] : [200, {}]))
+    const { dispatcher } = answeringDispatcher(() => (forbidden ? [403, { message: 'no', code: 50_001 }] : [200, {}]))
+    const { holdfast, settle } = scriptedDiscord({ dispatcher, maxRetries: 0, maxWaitMs: 60_000 })
     await holdfast.discordFetch('/x', 'known')
     forbidden = true
     const used = () => Math.round(holdfast.stats().discord.invalidBudgetUsed * INVALID_LIMIT)

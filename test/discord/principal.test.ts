@@ -463,6 +463,20 @@ describe('what is learned of one does not unsettle another', () => {
     expect(waiting.permit).toBeDefined()
   })
 
+  test('a place that was counted elsewhere is free at once, also while others are under way', async () => {
+    const { subject, clock } = principal()
+    const [one, two] = [callOf('/users/@me/guilds'), callOf('/users/@me/connections')]
+    ended(subject.tryTake(one), 'answered', report(2, 1, 1000), 'hash')
+    await clock.advance(1001)
+    ended(subject.tryTake(two), 'answered', report(2, 1, 1000), 'hash', clock.monotonic())
+    await clock.advance(1001)
+    const [first, second] = [subject.tryTake(one), subject.tryTake(two)]
+    expect(subject.tryTake(two)).toBeUndefined()
+    ended(first, 'answered', report(2, 1, 1000), 'another', clock.monotonic())
+    expect(subject.tryTake(two)).toBeDefined()
+    expect(second).toBeDefined()
+  })
+
   test('a spent limit and a 429’s hold stay when another user’s answer names another hash for the route', async () => {
     const { clock, one, other } = principals()
     ended(one.tryTake(GUILDS), 'answered', report(1, 0, 60_000), 'h1')

@@ -67,6 +67,34 @@ export const HEADERS = (limit: number, remaining: number, resetAfter: number, bu
   'x-ratelimit-bucket': bucket,
 })
 
+/** Answers everything at once with what `answer` says, below the network: for tests of ten thousand calls. */
+export function answeringDispatcher(
+  answer: (request: {
+    token: string
+    path: string
+    count: number
+  }) => readonly [number, unknown, Record<string, string>?],
+) {
+  const asked: Array<{ token: string; path: string }> = []
+  const controller = { abort() {} }
+  const dispatch = (
+    options: { path: string; headers: Record<string, string> },
+    handler: Record<string, (...all: unknown[]) => void>,
+  ) => {
+    const request = { token: options.headers.authorization ?? '', path: options.path.replace('/api/v10', '') }
+    asked.push(request)
+    const [status, body, headers] = answer({ ...request, count: asked.length })
+    queueMicrotask(() => {
+      handler.onRequestStart!(controller, {})
+      handler.onResponseStart!(controller, status, { 'content-type': 'application/json', ...headers }, '')
+      handler.onResponseData!(controller, Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)))
+      handler.onResponseEnd!(controller, {})
+    })
+    return true
+  }
+  return { dispatcher: { dispatch }, asked }
+}
+
 /** A caller that waits until its signal aborts. */
 export const until =
   (signal: AbortSignal): OnGivingUp =>
