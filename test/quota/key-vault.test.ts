@@ -71,6 +71,11 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
     expect(await vault.keysOf('nobody')).toEqual([])
   })
 
+  test('an owner with a NUL, which not every database can keep, is refused in all', async () => {
+    const { vault } = await newVault()
+    await expect(vault.add(KEY, { owner: 'an\u0000na' })).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+  })
+
   test('asks whose a key is once, however often and at once it is added, and remembers', async () => {
     const ownerOf = vi.fn(async () => 'anna')
     const { database, vault } = await newVault({ ownerOf })
