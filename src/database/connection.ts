@@ -133,6 +133,8 @@ export class DatabaseConnection {
           enable_seqscan: 'off',
           enable_hashjoin: 'off',
           enable_mergejoin: 'off',
+          // Compiling a plan takes longer than running any of these.
+          jit: 'off',
           ...(!flushed && { synchronous_commit: 'off' }),
         })
       return work(database)
