@@ -93,7 +93,7 @@ export class MembershipRows implements MembershipStore {
             sql`(select json_agg(json_build_array(m.guild_id::text, m.standing::text,
               (select g.name from holdfast_guild g where g.id = m.guild_id),
               (select g.icon from holdfast_guild g where g.id = m.guild_id)) order by m.guild_id)::text
-              from (select guild_id, standing from holdfast_membership where user_no = u.no limit 10000) m)`
+              from (select guild_id, standing from holdfast_membership where user_no = u.no limit 1000) m)`
           : sql`(select json_group_array(json_array(cast(m.guild_id as text), cast(m.standing as text), g.name, g.icon) order by m.guild_id)
               from holdfast_membership m left join holdfast_guild g on g.id = m.guild_id where m.user_no = u.no)`
       const query = sql`select u.sent_at, ${this.#now(connection)} as now, ${this.#lastTurn(connection)} as turn, ${guilds} as guilds
