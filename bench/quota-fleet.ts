@@ -18,7 +18,7 @@ process.env.HOLDFAST_SECRET ??= 'a-secret-of-at-least-thirty-two-bytes'
 
 if (process.send) {
   const { redis, api, teaches } = JSON.parse(process.argv[2]!) as { redis: string; api: string; teaches: boolean }
-  const quota = createOwnerQuota({ limit: LIMIT, windowMs: WINDOW_MS, redis })
+  const quota = createOwnerQuota({ name: 'fleet', limit: LIMIT, windowMs: WINDOW_MS, redis })
   await quota.state('another')
   await fetch(`${api}/warm`)
   process.send('ready')

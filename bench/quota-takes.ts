@@ -24,7 +24,7 @@ const client = createClient({ url: server.url })
 await client.connect()
 const settings = { limit: 1_000_000_000, windowMs: 60_000 }
 const memory = createOwnerQuota(settings)
-const redis = createOwnerQuota({ ...settings, redis: server.url })
+const redis = createOwnerQuota({ ...settings, name: 'takes', redis: server.url })
 // What every limiter on Redis does at least: count, and let the count end with its window.
 const SCRIPT = `local n = redis.call('INCR', KEYS[1])
 if n == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end

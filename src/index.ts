@@ -63,8 +63,9 @@ export {
   type SendContext,
 } from './quota/batch.ts'
 export type { KeyVault, VaultKey } from './quota/key-vault.ts'
-export type { QuotaAnswer } from './quota/owner-pool.ts'
 export type { OwnerQuota, TakeAnswer } from './quota/owner-quota.ts'
+export type { QuotaAnswer } from './quota/quota-answer.ts'
+export { readQuotaHeaders } from './quota/quota-headers.ts'
 export type { AuthRequest, Session, SessionContext, SessionResolver } from './sessions/session.ts'
 export type { DiscordLogin } from './sign-in/discord-login.ts'
 export { type Clock, type Milliseconds, systemClock } from './time/clock.ts'

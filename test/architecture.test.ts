@@ -53,6 +53,7 @@ const TYPES_OF: Readonly<Record<string, readonly string[]>> = {
     'guard/counters.ts',
     'quota/owner-pool.ts',
     'quota/pool-store.ts',
+    'quota/quota-answer.ts',
     'sign-in/sign-in-store.ts',
   ],
   keyv: ['cache/shared-tier.ts'],

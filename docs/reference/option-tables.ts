@@ -12,7 +12,10 @@ import { EXPRESS_LOGIN_OPTIONS } from '../../src/doors/node-login.ts'
 import { WEB_GUARD_OPTIONS } from '../../src/doors/web.ts'
 import { MEMBERSHIP_OPTIONS } from '../../src/guilds/membership-result.ts'
 import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
+import { KEY_VAULT_OPTIONS } from '../../src/instance/key-vault.ts'
+import { OWNER_QUOTA_OPTIONS } from '../../src/instance/quota.ts'
 import { LEDGER_OPTIONS } from '../../src/ledger/membership-ledger.ts'
+import { BATCH_OPTIONS } from '../../src/quota/batch.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
 
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
@@ -28,6 +31,9 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   BEGIN_OPTIONS,
   HANDLE_OPTIONS,
   GUARD_OPTIONS,
+  OWNER_QUOTA_OPTIONS,
+  KEY_VAULT_OPTIONS,
+  BATCH_OPTIONS,
   EXPRESS_AUTH_OPTIONS,
   EXPRESS_LOGIN_OPTIONS,
   FASTIFY_OPTIONS,

@@ -17,12 +17,21 @@ export async function startApi({ users, limit, windowMs }) {
     // A window begins with its first call.
     if (!window || now >= window.endsAt) windows.set(user, (window = { used: 0, endsAt: now + windowMs }))
     const headers = {
-      'x-limit': limit,
-      'x-reset-ms': Math.ceil(window.endsAt - now),
+      'x-ratelimit-limit': limit,
+      'x-ratelimit-reset-after': ((window.endsAt - now) / 1000).toFixed(3),
     }
     if (window.used >= limit) {
       api.refused++
-      return send(response, 429, { error: 'Too many requests' }, { ...headers, 'x-remaining': 0 })
+      return send(
+        response,
+        429,
+        { error: 'Too many requests' },
+        {
+          ...headers,
+          'x-ratelimit-remaining': 0,
+          'retry-after': Math.ceil((window.endsAt - now) / 1000),
+        },
+      )
     }
     window.used++
     api.most = Math.max(api.most, window.used)
@@ -30,7 +39,7 @@ export async function startApi({ users, limit, windowMs }) {
       response,
       200,
       { item: pathname.slice('/item/'.length), price: pathname.length * 7 },
-      { ...headers, 'x-remaining': limit - window.used },
+      { ...headers, 'x-ratelimit-remaining': limit - window.used },
     )
   })
 

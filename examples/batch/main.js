@@ -1,6 +1,6 @@
 // Asks an API that allows each user 100 calls a minute for 500 items, with three keys of two users.
 // WINDOW_MS is the API's minute: 6 s, so that there is something to see soon. Give it 60000 for the real thing.
-import { batch, createKeyVault, createOwnerQuota } from 'holdfast'
+import { batch, createKeyVault, createOwnerQuota, readQuotaHeaders } from 'holdfast'
 import { startApi } from './api.js'
 
 const windowMs = Number(process.env.WINDOW_MS ?? 6_000)
@@ -23,10 +23,10 @@ const results = await batch(items, {
   quota,
   async send(item, key, { signal, learn }) {
     const response = await fetch(`${api.url}/item/${item}?key=${key}`, { signal })
-    const header = (name) => Number(response.headers.get(name))
-    learn({ limit: header('x-limit'), remaining: header('x-remaining'), resetAfterMs: header('x-reset-ms') })
+    const said = readQuotaHeaders(response.headers)
+    learn(said)
     // Carrying retryAfterMs, it closes this user's pool, and the item goes again.
-    if (response.status === 429) throw Object.assign(new Error('429'), { retryAfterMs: header('x-reset-ms') })
+    if (response.status === 429) throw Object.assign(new Error('429'), { retryAfterMs: said.retryAfterMs ?? 1_000 })
     return response.json()
   },
   onProgress({ done, total, waitingUntil }) {

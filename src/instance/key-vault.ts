@@ -1,6 +1,8 @@
+import { aFunction, anObject } from '../config/accepted.ts'
 import { type DatabaseConfig, readDatabase } from '../config/database.ts'
+import { CLOCK_OPTION, DATABASE_OPTION, SECRET_OPTION } from '../config/holdfast-options.ts'
+import { type OptionTable, optionsOf } from '../config/options.ts'
 import { secretNeeded } from '../config/secrets.ts'
-import { ConfigError } from '../errors/errors.ts'
 import { type KeyVault, openVault } from '../quota/key-vault.ts'
 import { KeyRing } from '../secrets/key-ring.ts'
 import type { Clock } from '../time/clock.ts'
@@ -25,12 +27,9 @@ export interface KeyVaultOptions {
  * packages `kysely` and `pg`, SQLite `kysely`. Rejects with ConfigError for options that cannot be used,
  * VAULT_WRONG_SECRET, DATABASE_UNAVAILABLE and DATABASE_FAILED.
  */
-export async function createKeyVault(options: KeyVaultOptions): Promise<KeyVault> {
-  if (typeof options !== 'object' || options === null)
-    throw new ConfigError('options', 'createKeyVault takes an object with secret and database')
+export async function createKeyVault(options: KeyVaultOptions = {}): Promise<KeyVault> {
+  KEY_VAULT_OPTIONS.check(options)
   const { ownerOf } = options
-  if (ownerOf !== undefined && typeof ownerOf !== 'function')
-    throw new ConfigError('ownerOf', 'ownerOf cannot be used; accepted: a function that resolves to the owner of a key')
   const { parts, clock, secrets } = new Beside(options)
   if (secrets.length === 0) throw secretNeeded('a key vault')
   const config = options.database === undefined ? parts?.database : undefined
@@ -46,3 +45,15 @@ export async function createKeyVault(options: KeyVaultOptions): Promise<KeyVault
 }
 
 const MEMORY: DatabaseConfig = { kind: 'sqlite', path: ':memory:' }
+
+/** The options of `createKeyVault`. */
+export const KEY_VAULT_OPTIONS = optionsOf('createKeyVault', {
+  database: DATABASE_OPTION,
+  secret: SECRET_OPTION,
+  ownerOf: {
+    means: 'asks the upstream whose a key is',
+    accepts: aFunction('a function that resolves to the owner of a key'),
+  },
+  holdfast: { means: 'shares its clock, secret and database', accepts: anObject('an instance') },
+  clock: CLOCK_OPTION,
+} satisfies OptionTable<keyof KeyVaultOptions>)

@@ -1,7 +1,11 @@
-import type { RedisOptions } from '../config/redis.ts'
+import { aFunction, anObject, checkedLater, text } from '../config/accepted.ts'
+import { CLOCK_OPTION } from '../config/holdfast-options.ts'
+import { type OptionTable, optionsOf } from '../config/options.ts'
+import { REDIS_OPTION, type RedisOptions } from '../config/redis.ts'
+import { ConfigError } from '../errors/errors.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
 import { MemoryPools } from '../quota/memory-pools.ts'
-import { type OwnerQuota, PooledQuota, readQuotaSettings } from '../quota/owner-quota.ts'
+import { type OwnerQuota, PooledQuota, type QuotaSettings, readQuotaSettings } from '../quota/owner-quota.ts'
 import { OwnerPools } from '../redis/owner-pools.ts'
 import type { Names } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
@@ -14,6 +18,11 @@ export interface OwnerQuotaOptions {
   limit: number
   /** How long a window is; it begins with its first call. */
   windowMs: Milliseconds
+  /**
+   * Which quota this is: 1 to 64 letters, digits, `_`, `.` and `-`. Required in Redis, where quotas of one name are one
+   * quota, in every process; those of different names never meet.
+   */
+  name?: string
   /** Limits of single owners: ceilings, which answers can only lower. */
   limits?: Record<string, number>
   /** Shares its Redis, clock, secret and events. */
@@ -42,24 +51,75 @@ export interface OwnerQuotaOptions {
  * learned is told once it is back. Changes reach the other processes within a quarter of a second.
  */
 export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
-  const beside = new Beside(options ?? {})
+  OWNER_QUOTA_OPTIONS.check(options)
+  const beside = new Beside(options)
   const { clock } = beside
   const own = beside.parts ? new Events(clock) : beside.events
-  if (options?.on) own.on(options.on)
+  if (options.on) own.on(options.on)
   const events = beside.parts ? [own, beside.events] : [own]
-  const redis = beside.redis(options?.redis)
+  const redis = beside.redis(options.redis)
   const settings = readQuotaSettings(options, redis ? marginInRedis : () => 0)
+  const { windowMs } = settings.window
   if (!redis) {
     let names: Names | undefined
     const store = new MemoryPools({ ...settings, clock })
-    return new PooledQuota({ store, clock, events, names: () => (names ??= beside.names()) })
+    return new PooledQuota({ store, windowMs, clock, events, names: () => (names ??= beside.names()) })
   }
+  const { name } = options
+  if (name === undefined)
+    throw new ConfigError(
+      'name',
+      'createOwnerQuota: option name is missing; in Redis it tells this quota from the others, for example name: "openai-minute"',
+    )
+  oneOfAName(redis.connection, name, settings)
   const names = () => redis.naming.names
-  const store = new OwnerPools({ ...settings, connection: redis.connection, names, clock })
-  return new PooledQuota({ store, clock, events, names, onClose: async () => redis.close() })
+  const store = new OwnerPools({ ...settings, name, connection: redis.connection, names, clock })
+  return new PooledQuota({ store, windowMs, clock, events, names, onClose: async () => redis.close() })
+}
+
+/** What the quotas of each name on a connection were made with. */
+const made = new WeakMap<object, Map<string, string>>()
+
+/** Throws ConfigError where a quota of this name was made with another limit or window: both would spend one pool. */
+function oneOfAName(connection: object, name: string, { limits, window }: QuotaSettings): void {
+  const settings = `${limits.fallback} calls in ${window.windowMs} ms`
+  const known = made.get(connection) ?? new Map<string, string>()
+  made.set(connection, known)
+  const before = known.get(name)
+  if (before !== undefined && before !== settings)
+    throw new ConfigError(
+      'name',
+      `createOwnerQuota: a quota named ${name} was made with ${before}, and now with ${settings}; give each quota a name of its own`,
+    )
+  known.set(name, settings)
 }
 
 /** Calls of different processes travel differently. */
 function marginInRedis(windowMs: Milliseconds): Milliseconds {
   return Math.min(windowMs / 20, 250)
 }
+
+/** The options of `createOwnerQuota`. Numbers are checked together, where they are read. */
+export const OWNER_QUOTA_OPTIONS = optionsOf('createOwnerQuota', {
+  limit: {
+    means: 'calls a window may have',
+    accepts: checkedLater('a whole number of calls, not negative'),
+    required: true,
+  },
+  windowMs: { means: 'how long a window is', accepts: checkedLater('milliseconds, from 1 to a year'), required: true },
+  name: {
+    means: 'which quota this is; required in Redis',
+    accepts: text('1 to 64 letters, digits, "_", "." and "-"', /^[\w.-]{1,64}$/),
+  },
+  limits: { means: 'limits of single owners', accepts: checkedLater('an object of owner and limit'), preset: 'none' },
+  holdfast: { means: 'shares its Redis, clock, secret and events', accepts: anObject('an instance') },
+  redis: REDIS_OPTION,
+  on: { means: 'hears of every decision', accepts: aFunction() },
+  marginMs: {
+    means: 'how much later a window ends that no answer told the end of',
+    accepts: checkedLater('milliseconds, not negative'),
+    preset: '0; in Redis 5 % of the window, at most 250 ms',
+  },
+  maxOwners: { means: 'owners with a window open', accepts: checkedLater('a whole number'), preset: '100000' },
+  clock: CLOCK_OPTION,
+} satisfies OptionTable<keyof OwnerQuotaOptions>)

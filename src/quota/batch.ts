@@ -1,10 +1,21 @@
+import {
+  aFunction,
+  anAbortSignal,
+  anObject,
+  anObjectWith,
+  listOf,
+  milliseconds,
+  number,
+  wholeNumber,
+} from '../config/accepted.ts'
+import { type OptionTable, optionsOf } from '../config/options.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import { alarm, type Milliseconds } from '../time/clock.ts'
 import { abandonable, withDeadline } from '../time/deadline.ts'
 import { type Contender, Dispatcher } from './dispatcher.ts'
 import type { Lane, Sent } from './lane.ts'
-import type { QuotaAnswer } from './owner-pool.ts'
 import type { OwnerQuota } from './owner-quota.ts'
+import type { QuotaAnswer } from './quota-answer.ts'
 
 /** A key and whom its calls are counted for. `id` is only handed on. */
 export interface BatchKey {
@@ -37,9 +48,12 @@ export interface BatchOptions<Request, Result> {
   readonly quota: OwnerQuota
   /**
    * Makes one call. Throwing an error that carries `retryAfterMs` closes that owner's pool until then, and the request
-   * goes again, first in line. Any other error settles the request.
+   * goes again after those that were not sent yet, `maxAttempts` times in all. An error with `keyDead: true` takes the
+   * key out of this batch, and the request goes with another. Any other error settles the request.
    */
   readonly send: (request: Request, key: string, context: SendContext) => Promise<Result>
+  /** Tries of one request that meets 429s; after the last it is settled with that error. Default 5. */
+  readonly maxAttempts?: number
   /** Calls under way at a time. Default 64. */
   readonly concurrency?: number
   /** The whole batch. Default: as long as it takes. */
@@ -47,7 +61,7 @@ export interface BatchOptions<Request, Result> {
   /** One call, from `send` to its end; what takes longer is settled as BATCH_SEND_TIMEOUT and not sent again. Default 60 000. */
   readonly sendTimeoutMs?: Milliseconds
   readonly signal?: AbortSignal
-  /** Told of every request that is settled, and whenever a wait begins or ends. What it throws is ignored. */
+  /** Told of every request that is settled, and whenever a wait begins or ends. What it throws or rejects with is ignored. */
   readonly onProgress?: (progress: BatchProgress) => void
 }
 
@@ -56,6 +70,7 @@ export type BatchResult<Result> =
   | { readonly status: 'rejected'; readonly reason: unknown }
 
 const DEFAULT_CONCURRENCY = 64
+const DEFAULT_ATTEMPTS = 5
 const DEFAULT_SEND_TIMEOUT_MS: Milliseconds = 60_000
 
 /**
@@ -88,18 +103,22 @@ export async function batch<Request, Result>(
 }
 
 class Batch<Request, Result> implements Contender {
-  readonly lanes: readonly Lane[]
+  /** Those whose keys are not all dead. */
+  lanes: readonly Lane[]
   readonly #requests: readonly Request[]
   readonly #options: BatchOptions<Request, Result>
   readonly #dispatcher: Dispatcher
-  readonly #keys: ReadonlyMap<string, BatchKey[]>
+  readonly #keys: Map<string, BatchKey[]>
   readonly #results: Array<BatchResult<Result> | undefined>
   readonly #concurrency: number
+  readonly #maxAttempts: number
+  /** 429s that a request met, where it met some. */
+  readonly #refusals = new Map<number, number>()
   readonly #ending = new AbortController()
   readonly #finished = Promise.withResolvers<void>()
   /** The next request that was never sent. */
   #next = 0
-  /** Requests that go again, the earliest first. */
+  /** Requests that go again, in the order in which they came back: one that is always refused holds up nobody. */
   readonly #again: number[] = []
   #underWay = 0
   #done = 0
@@ -110,7 +129,7 @@ class Batch<Request, Result> implements Contender {
     options: BatchOptions<Request, Result>,
     dispatcher: Dispatcher,
     lanes: readonly Lane[],
-    keys: ReadonlyMap<string, BatchKey[]>,
+    keys: Map<string, BatchKey[]>,
   ) {
     this.#requests = [...requests]
     this.#options = options
@@ -119,6 +138,7 @@ class Batch<Request, Result> implements Contender {
     this.#keys = keys
     this.#results = new Array(requests.length)
     this.#concurrency = options.concurrency ?? DEFAULT_CONCURRENCY
+    this.#maxAttempts = options.maxAttempts ?? DEFAULT_ATTEMPTS
   }
 
   async run(): Promise<Array<BatchResult<Result>>> {
@@ -147,9 +167,11 @@ class Batch<Request, Result> implements Contender {
   }
 
   go(lane: Lane, opensMs: Milliseconds | undefined): void {
-    const index = this.#again.shift() ?? this.#next++
     const keys = this.#keys.get(lane.owner)!
-    const key = keys.shift()!
+    const key = keys.shift()
+    // Its last key died while the call was being taken.
+    if (!key) return
+    const index = this.#next < this.#requests.length ? this.#next++ : this.#again.shift()!
     keys.push(key)
     this.#underWay++
     void this.#send(index, lane, key, opensMs)
@@ -219,8 +241,11 @@ class Batch<Request, Result> implements Contender {
       // Settled when the batch ended.
     } else if (waitMs !== undefined) {
       this.#close(lane, sent, waitMs, now)
-      this.#again.push(index)
-      this.#again.sort((a, b) => a - b)
+      this.#goAgain(index, result)
+    } else if (result.status === 'rejected' && isKeyDead(result.reason)) {
+      this.#bury(lane, key, result.reason)
+      if (this.lanes.length > 0) this.#again.push(index)
+      else this.#settle(index, result)
     } else {
       lane.accepted()
       // The upstream's window began when this call arrived, so it ends no later than this.
@@ -228,6 +253,27 @@ class Batch<Request, Result> implements Contender {
       this.#settle(index, result)
     }
     this.#dispatcher.serve()
+  }
+
+  /** Once more, unless it has been refused as often as one request may be. */
+  #goAgain(index: number, result: BatchResult<Result>): void {
+    const refusals = (this.#refusals.get(index) ?? 0) + 1
+    if (refusals >= this.#maxAttempts) {
+      this.#refusals.delete(index)
+      this.#settle(index, result)
+      return
+    }
+    this.#refusals.set(index, refusals)
+    this.#again.push(index)
+  }
+
+  /** Takes a key out; with its last key an owner. Where none is left, nothing more can be sent. */
+  #bury(lane: Lane, key: string, reason: unknown): void {
+    const left = (this.#keys.get(lane.owner) ?? []).filter((other) => other.key !== key)
+    this.#keys.set(lane.owner, left)
+    if (left.length > 0) return
+    this.lanes = this.lanes.filter((other) => other !== lane)
+    if (this.lanes.length === 0) this.#rejectQueued(reason)
   }
 
   #close(lane: Lane, sent: Sent, waitMs: Milliseconds, now: Milliseconds): void {
@@ -252,15 +298,16 @@ class Batch<Request, Result> implements Contender {
     if (!onProgress) return
     const { clock } = this.#dispatcher
     const until = this.#waitingUntil
-    try {
-      onProgress({
-        done: this.#done,
-        total: this.#requests.length,
-        ...(until !== undefined && { waitingUntil: new Date(clock.now() + until - clock.monotonic()) }),
-      })
-    } catch {
-      // Whoever watches changes nothing for what is watched.
-    }
+    // Inside a promise: whoever watches changes nothing for what is watched, by throwing or by rejecting.
+    new Promise<unknown>((resolve) =>
+      resolve(
+        onProgress({
+          done: this.#done,
+          total: this.#requests.length,
+          ...(until !== undefined && { waitingUntil: new Date(clock.now() + until - clock.monotonic()) }),
+        }),
+      ),
+    ).catch(() => {})
   }
 
   /** Ends the batch early. What was sent is told apart from what was not. */
@@ -291,6 +338,10 @@ function late(wasSent: boolean): HoldfastError {
   )
 }
 
+function isKeyDead(error: unknown): boolean {
+  return (error as { keyDead?: unknown } | null | undefined)?.keyDead === true
+}
+
 function namedWait(error: unknown): Milliseconds | undefined {
   const ms = (error as { retryAfterMs?: unknown } | null | undefined)?.retryAfterMs
   return typeof ms === 'number' && Number.isFinite(ms) && ms >= 0 ? ms : undefined
@@ -316,17 +367,30 @@ function keysByOwner(keys: readonly BatchKey[]): Map<string, BatchKey[]> {
   return byOwner
 }
 
-function check(requests: unknown, options: BatchOptions<never, unknown>): void {
+/** The options of `batch`. */
+export const BATCH_OPTIONS = optionsOf(
+  'batch',
+  {
+    keys: { means: 'the keys, and whose they are', accepts: listOf(anObject('{ key, owner }')), required: true },
+    quota: {
+      means: 'whose calls are spent',
+      accepts: anObjectWith('what createOwnerQuota returns', 'take'),
+      required: true,
+    },
+    send: { means: 'makes one call', accepts: aFunction('a function of request, key and context'), required: true },
+    maxAttempts: { means: 'tries of one request that meets 429s', accepts: wholeNumber(1, 1000), preset: '5' },
+    concurrency: { means: 'calls under way at a time', accepts: number(1), preset: '64' },
+    deadlineMs: { means: 'the whole batch', accepts: milliseconds(), preset: 'none' },
+    sendTimeoutMs: { means: 'one call, from `send` to its end', accepts: milliseconds(), preset: '60000 ms' },
+    signal: { means: 'ends the batch', accepts: anAbortSignal },
+    onProgress: { means: 'told how far it is', accepts: aFunction() },
+  } satisfies OptionTable<keyof BatchOptions<unknown, unknown>>,
+  'call',
+)
+
+function check(requests: unknown, options: unknown): void {
   if (!Array.isArray(requests)) throw invalid('the requests must be an array')
-  if (typeof options !== 'object' || options === null) throw invalid('give { keys, quota, send }')
-  const { keys, quota, send, concurrency, deadlineMs, sendTimeoutMs, onProgress } = options
-  if (!Array.isArray(keys)) throw invalid('keys must be an array of { key, owner }')
-  if (typeof quota?.take !== 'function') throw invalid('quota must be what createOwnerQuota returns')
-  if (typeof send !== 'function') throw invalid('send must be a function')
-  if (concurrency !== undefined && !(concurrency >= 1)) throw invalid('concurrency must be at least 1')
-  for (const [name, ms] of Object.entries({ deadlineMs, sendTimeoutMs }))
-    if (ms !== undefined && !(typeof ms === 'number' && ms >= 0)) throw invalid(`${name} must be milliseconds`)
-  if (onProgress !== undefined && typeof onProgress !== 'function') throw invalid('onProgress must be a function')
+  BATCH_OPTIONS.check(options)
 }
 
 function invalid(what: string): HoldfastError {

@@ -1,7 +1,8 @@
 import { HoldfastError } from '../errors/errors.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
-import { type Allowance, OwnerPool, type PoolState, type QuotaAnswer, type Taken, type Window } from './owner-pool.ts'
+import { type Allowance, OwnerPool, type PoolState, type Taken, type Window } from './owner-pool.ts'
 import type { OwnerLimits, PoolStore } from './pool-store.ts'
+import type { QuotaAnswer } from './quota-answer.ts'
 
 /** How many of the oldest pools are looked at when a new one is needed. */
 const SWEPT = 8

@@ -1,16 +1,5 @@
 import type { Milliseconds } from '../time/clock.ts'
-
-/** What an answer of the upstream says about its owner's quota. A field that is left out, negative or no number says nothing. */
-export interface QuotaAnswer {
-  /** Calls a window may have. */
-  readonly limit?: number
-  /** Calls that the upstream would still accept in this window. */
-  readonly remaining?: number
-  /** Until the window ends, counted from now. */
-  readonly resetAfterMs?: Milliseconds
-  /** The upstream refused: nothing goes before this has passed, counted from now. */
-  readonly retryAfterMs?: Milliseconds
-}
+import type { QuotaAnswer } from './quota-answer.ts'
 
 /** What `take` answers. */
 export type Taken =
@@ -86,15 +75,12 @@ export class OwnerPool {
     return { limit, remaining: this.#remaining(limit, now), resetAfterMs: fullAt - now }
   }
 
-  /** Takes in an answer that came at `now`. */
+  /** Takes in an answer that came at `now`, as far as it is believed. */
   learn(answer: QuotaAnswer, allowance: Allowance, window: Window, now: Milliseconds): void {
     this.#roll(now)
-    const limit = said(answer.limit)
-    if (limit !== undefined) this.#toldLimit = Math.floor(limit)
-    const retryAfterMs = said(answer.retryAfterMs)
+    const { limit, remaining, resetAfterMs, retryAfterMs } = answer
+    if (limit !== undefined) this.#toldLimit = limit
     if (retryAfterMs !== undefined) this.#closedUntil = Math.max(this.#closedUntil, now + retryAfterMs)
-    const resetAfterMs = said(answer.resetAfterMs)
-    const remaining = said(answer.remaining)
     if (resetAfterMs !== undefined) {
       if (this.#isOfAnEarlierWindow(now + resetAfterMs, window)) return
       // Every answer's reset is late by its way back. The latest is the safe one.
@@ -102,7 +88,7 @@ export class OwnerPool {
       this.#isTold = true
     }
     if (remaining === undefined) return
-    const used = this.#limit(allowance) - Math.floor(remaining)
+    const used = this.#limit(allowance) - remaining
     if (used <= this.#used) return
     this.#used = used
     // The upstream's window began before now, so it ends before this.
@@ -150,8 +136,4 @@ export class OwnerPool {
     this.#isTold = false
     this.#used = 0
   }
-}
-
-function said(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined
 }

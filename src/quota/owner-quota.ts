@@ -2,8 +2,9 @@ import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import type { Names } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
-import type { QuotaAnswer, Taken, Window } from './owner-pool.ts'
+import type { Taken, Window } from './owner-pool.ts'
 import type { OwnerLimits, PoolStore } from './pool-store.ts'
+import { believed, type QuotaAnswer } from './quota-answer.ts'
 
 /**
  * How many calls each owner may still make, counted as the upstream counts: per owner and not per key, in windows that
@@ -26,8 +27,9 @@ export interface OwnerQuota {
   setLimit(owner: string, limit: number | undefined): Promise<void>
   /**
    * Takes in what an answer of the upstream said. `remaining` and `retryAfterMs` only ever take away; `resetAfterMs`
-   * says when the window ends; `limit` replaces the default, and lowers a limit that was set for this owner. Values that
-   * cannot be (NaN, negative) say nothing.
+   * says when the window ends; `limit` replaces the default, and lowers a limit that was set for this owner. What cannot
+   * be (NaN, negative, a limit or reset of 0) says nothing; an end is believed up to four windows away, a wait up to an
+   * hour or four windows. `readQuotaHeaders` reads an answer's headers.
    */
   learn(owner: string, answer: QuotaAnswer): Promise<void>
   /** Ends it; gives back what was leased of Redis. Idempotent. */
@@ -86,11 +88,13 @@ export class PooledQuota implements OwnerQuota {
   readonly #events: readonly Events[]
   readonly #names: () => Names
   readonly #onClose: () => Promise<void>
+  readonly #windowMs: Milliseconds
   readonly #listeners = new Set<(owner: string) => void>()
   #closing: Promise<void> | undefined
 
   constructor(options: {
     store: PoolStore
+    windowMs: Milliseconds
     clock: Clock
     events: readonly Events[]
     /** Names owners in events: an owner is mostly a user's id. */
@@ -99,6 +103,7 @@ export class PooledQuota implements OwnerQuota {
   }) {
     this.clock = options.clock
     this.#store = options.store
+    this.#windowMs = options.windowMs
     this.#events = options.events
     this.#names = options.names
     this.#onClose = options.onClose ?? (async () => {})
@@ -144,7 +149,7 @@ export class PooledQuota implements OwnerQuota {
         'INVALID_OPTION',
         'learn: give an object with what the answer said, such as { remaining }',
       )
-    await this.#store.learn(owner, answer)
+    await this.#store.learn(owner, believed(answer, this.#windowMs))
   }
 
   /** Calls `listener` after an owner's limit was changed here, until the returned function is called. */

@@ -1,5 +1,6 @@
 import type { Milliseconds } from '../time/clock.ts'
-import type { PoolState, QuotaAnswer, Taken } from './owner-pool.ts'
+import type { PoolState, Taken } from './owner-pool.ts'
+import type { QuotaAnswer } from './quota-answer.ts'
 
 /** The limits that were given when the quota was made. */
 export interface OwnerLimits {
@@ -13,7 +14,7 @@ export interface PoolStore {
   take(owner: string, n: number): Taken | Promise<Taken>
   state(owner: string): PoolState | Promise<PoolState>
   setLimit(owner: string, limit: number | undefined): void | Promise<void>
-  /** Its effect on this process's own takes is there at once, before the promise resolves. */
+  /** Given what is believed of an answer. Its effect on this process's own takes is there at once, before the promise resolves. */
   learn(owner: string, answer: QuotaAnswer): void | Promise<void>
   close(deadlineMs?: Milliseconds): void | Promise<void>
 }

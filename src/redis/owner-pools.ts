@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import { HoldfastError } from '../errors/errors.ts'
-import type { PoolState, QuotaAnswer, Taken, Window } from '../quota/owner-pool.ts'
+import type { PoolState, Taken, Window } from '../quota/owner-pool.ts'
 import type { OwnerLimits, PoolStore } from '../quota/pool-store.ts'
+import type { QuotaAnswer } from '../quota/quota-answer.ts'
 import type { Names } from '../secrets/key-ring.ts'
 import { type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
 import type { RedisConnection } from './connection.ts'
@@ -57,6 +58,7 @@ interface Held {
  */
 export class OwnerPools implements PoolStore {
   readonly #connection: RedisConnection
+  readonly #name: string
   readonly #names: () => Names
   readonly #limits: OwnerLimits
   readonly #window: Window
@@ -69,6 +71,8 @@ export class OwnerPools implements PoolStore {
 
   constructor(options: {
     connection: RedisConnection
+    /** Keeps the owners of one quota apart from those of another. */
+    name: string
     /** Throws while Redis was never reached. */
     names: () => Names
     limits: OwnerLimits
@@ -77,6 +81,7 @@ export class OwnerPools implements PoolStore {
     clock: Clock
   }) {
     this.#connection = options.connection
+    this.#name = options.name
     this.#names = options.names
     this.#limits = options.limits
     this.#window = options.window
@@ -108,10 +113,9 @@ export class OwnerPools implements PoolStore {
     else this.#set.set(owner, limit)
   }
 
-  async learn(owner: string, answer: QuotaAnswer): Promise<void> {
+  async learn(owner: string, said: QuotaAnswer): Promise<void> {
     const held = this.#holds(owner)
     const now = this.#clock.monotonic()
-    const said = understood(answer)
     if (!this.#isNews(held, said, now)) return
     if (said.retryAfterMs !== undefined) held.closedUntil = Math.max(held.closedUntil, now + said.retryAfterMs)
     await this.#tell(owner, held, said, now)
@@ -218,7 +222,7 @@ export class OwnerPools implements PoolStore {
   async #askAlone(owner: string, held: Held, script: Script, words: ReadonlyArray<string | number>): Promise<boolean> {
     // Before it was reached once nobody has a name. While it is known to be away this takes no time.
     if (!this.#connection.isUp) await this.#connection.ready(FIRST_CONNECT_MS)
-    const name = this.#names().of('owner', owner)
+    const name = this.#names().of('owner', `${this.#name} ${owner}`)
     const sentAt = this.#clock.monotonic()
     const { window, left } = held
     // Given back with the question. Where no answer comes, nobody knows whether they were: they are not spent again.
@@ -316,12 +320,4 @@ export class OwnerPools implements PoolStore {
       }
     }
   }
-}
-
-/** What cannot be says nothing. */
-function understood(answer: QuotaAnswer): QuotaAnswer {
-  const entries = Object.entries({ ...answer }).filter(
-    ([, value]) => typeof value === 'number' && Number.isFinite(value) && value >= 0,
-  )
-  return Object.fromEntries(entries)
 }

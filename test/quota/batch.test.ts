@@ -195,7 +195,7 @@ describe('pools', () => {
 })
 
 describe('a 429', () => {
-  test('closes the pool and not the request, which goes again first in line', async () => {
+  test('closes the pool and not the request, which goes again after those that were not sent', async () => {
     const { clock, quota, finish } = world({ limit: 3, windowMs: 1_000 })
     const sent: Array<[number, number]> = []
     let refused = false
@@ -215,14 +215,14 @@ describe('a 429', () => {
       }),
     )
     expect(outcomes(results)).toEqual([0, 1, 2, 3, 4])
-    // 0 probes, 1 and 2 go together, 1 is refused: nothing for 30 s, then 1 alone, then the rest.
+    // 0 probes, 1 and 2 go together, 1 is refused: nothing for 30 s, then 3 alone, then the rest.
     expect(sent).toEqual([
       [0, 0],
       [10, 1],
       [10, 2],
-      [30_020, 1],
-      [30_030, 3],
+      [30_020, 3],
       [30_030, 4],
+      [30_030, 1],
     ])
   })
 
@@ -251,6 +251,7 @@ describe('a 429', () => {
       keys: KEY,
       quota,
       deadlineMs: 3_600_000,
+      maxAttempts: 1000,
       send: async () => {
         sent.push(clock.monotonic())
         throw new Refused(0)
@@ -262,6 +263,87 @@ describe('a 429', () => {
     const waits = sent.slice(1).map((at, index) => at - sent[index]!)
     expect(waits.slice(1, 5).map(Math.round)).toEqual([1_000, 2_000, 4_000, 8_000])
   })
+})
+
+describe('a request that is always refused', () => {
+  test('stops nobody else, and is settled with its own error after maxAttempts', async () => {
+    const { quota, finish } = world({ limit: 100, windowMs: 1_000 })
+    let tries = 0
+    const results = await finish(
+      batch(numbers(50), {
+        keys: KEY,
+        quota,
+        send: async (n) => {
+          if (n !== 7) return n
+          tries++
+          throw new Refused(1_000)
+        },
+      }),
+    )
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(49)
+    expect(results[7]).toMatchObject({ status: 'rejected', reason: { status: 429 } })
+    expect(tries).toBe(5)
+  })
+
+  test('is tried as often as maxAttempts says', async () => {
+    const { quota, finish } = world({ limit: 100, windowMs: 1_000 })
+    let tries = 0
+    const send = async () => {
+      tries++
+      throw new Refused(10)
+    }
+    await finish(batch([0], { keys: KEY, quota, send, maxAttempts: 2 }))
+    expect(tries).toBe(2)
+  })
+})
+
+describe('a dead key', () => {
+  const dead = () => Object.assign(new Error('401'), { keyDead: true })
+  const KEYS = [
+    { key: 'revoked', owner: 'a' },
+    { key: 'good', owner: 'a' },
+    { key: 'other', owner: 'b' },
+  ]
+
+  test('is taken out, and its requests go with another', async () => {
+    const { quota, finish } = world({ limit: 100 })
+    const used: string[] = []
+    const send = async (n: number, key: string) => {
+      used.push(key)
+      if (key === 'revoked') throw dead()
+      return n
+    }
+    const results = await finish(batch(numbers(60), { keys: KEYS, quota, send }))
+    expect(outcomes(results)).toEqual(numbers(60))
+    expect(new Set(used)).toEqual(new Set(['revoked', 'good', 'other']))
+    // Those that were under way together found out together.
+    expect(used.filter((key) => key === 'revoked').length).toBeLessThan(40)
+  })
+
+  test('takes its owner out where it is the last; the rest goes with the other owners', async () => {
+    const { quota, finish } = world({ limit: 100 })
+    const send = async (n: number, key: string) => {
+      if (key !== 'other') throw dead()
+      return n
+    }
+    expect(outcomes(await finish(batch(numbers(60), { keys: KEYS, quota, send })))).toEqual(numbers(60))
+  })
+
+  test('settles everything with its error where no key is left', async () => {
+    const { quota, finish } = world({ limit: 100 })
+    const results = await finish(batch(numbers(9), { keys: KEYS, quota, send: () => Promise.reject(dead()) }))
+    expect(results.every(({ status }) => status === 'rejected')).toBe(true)
+    expect(outcomes(results).every((reason) => (reason as { keyDead?: boolean }).keyDead)).toBe(true)
+  })
+})
+
+test('an onProgress that rejects ends nothing', async () => {
+  const { quota, finish } = world()
+  const onProgress = async () => {
+    throw new Error('the screen is gone')
+  }
+  const results = await finish(batch(numbers(3), { keys: KEY, quota, send: async (n) => n, onProgress }))
+  expect(outcomes(results)).toEqual([0, 1, 2])
 })
 
 describe('ends', () => {

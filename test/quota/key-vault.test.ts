@@ -489,7 +489,8 @@ describe('settings', () => {
       [{ secret: SECRET, database: 'mysql://x' }, 'database'],
       [{ secret: SECRET, ownerOf: 5 }, 'ownerOf'],
       [{ secret: SECRET, holdfast: {} }, 'holdfast'],
-      [undefined, 'options'],
+      [undefined, 'secret'],
+      [5, 'options'],
     ] as const)
       await expect(createKeyVault(options as never)).rejects.toMatchObject({ code: 'CONFIG_INVALID', option })
   })

@@ -30,7 +30,14 @@ function quotaOn(
   namespace: string,
   options: Partial<Parameters<typeof createOwnerQuota>[0]> = {},
 ): OwnerQuota {
-  const quota = createOwnerQuota({ limit: 10, windowMs: WINDOW_MS, redis: { url, namespace }, marginMs: 0, ...options })
+  const quota = createOwnerQuota({
+    name: 'calls',
+    limit: 10,
+    windowMs: WINDOW_MS,
+    redis: { url, namespace },
+    marginMs: 0,
+    ...options,
+  })
   cleanUps.push(() => quota.close())
   return quota
 }
@@ -174,10 +181,10 @@ describe.skipIf(!inject('redisUrl'))('a quota in Redis', () => {
 
   test("shares an instance's connection, and does not close it", async () => {
     await using holdfast = createHoldfast({ redis: { url, namespace: newNamespace() }, secret: SECRET })
-    const quota = createOwnerQuota({ limit: 3, windowMs: 60_000, holdfast })
+    const quota = createOwnerQuota({ name: 'calls', limit: 3, windowMs: 60_000, holdfast })
     expect(await quota.take('a')).toMatchObject({ ok: true, remaining: 2 })
     await quota.close()
-    const next = createOwnerQuota({ limit: 3, windowMs: 60_000, holdfast })
+    const next = createOwnerQuota({ name: 'calls', limit: 3, windowMs: 60_000, holdfast })
     expect(await next.state('a')).toMatchObject({ remaining: 2 })
     await next.close()
   })
@@ -225,7 +232,12 @@ describe.skipIf(!inject('redisServers'))('a quota whose Redis is in trouble', ()
 
   test('frozen, it holds a take up once, for readTimeoutMs', async () => {
     const server = await own()
-    const quota = createOwnerQuota({ limit: 10, windowMs: 60_000, redis: { url: server.url, readTimeoutMs: 100 } })
+    const quota = createOwnerQuota({
+      name: 'calls',
+      limit: 10,
+      windowMs: 60_000,
+      redis: { url: server.url, readTimeoutMs: 100 },
+    })
     cleanUps.push(() => quota.close())
     await quota.take('a')
     server.freeze()

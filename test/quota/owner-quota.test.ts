@@ -88,7 +88,7 @@ describe('a quota in memory', () => {
     expect(refusal({ marginMs: -1 })).toBe('marginMs')
     expect(refusal({ maxOwners: 0 })).toBe('maxOwners')
     expect(refusal({ holdfast: {} })).toBe('holdfast')
-    expect(() => createOwnerQuota(undefined as never)).toThrow('createOwnerQuota takes an object')
+    expect(() => createOwnerQuota(undefined as never)).toThrow('createOwnerQuota: option limit is missing')
   })
 })
 

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createOwnerQuota } from '../../src/instance/quota.ts'
 
 const { redis, limit, windowMs, api } = JSON.parse(process.argv[2]!)
-const quota = createOwnerQuota({ limit, windowMs, redis })
+const quota = createOwnerQuota({ name: 'taking', limit, windowMs, redis })
 await quota.state('someone')
 process.send!('ready')
 await new Promise((resolve) => process.once('message', resolve))

@@ -1,4 +1,4 @@
-import type { QuotaAnswer } from '../../src/quota/owner-pool.ts'
+import type { QuotaAnswer } from '../../src/quota/quota-answer.ts'
 import type { Clock } from '../../src/time/clock.ts'
 
 /** A window of the upstream, by owner: it begins with its first call, as the upstream sees it arrive. */

@@ -188,7 +188,7 @@ export function events() {
 }
 
 export async function quotas() {
-  const quota = createOwnerQuota({ limit: 1, windowMs: 1, limits: { a: 2 }, holdfast })
+  const quota = createOwnerQuota({ name: 'a', limit: 1, windowMs: 1, limits: { a: 2 }, holdfast })
   const taken = await quota.take('a', 2)
   if (taken.ok) expectTypeOf(taken.remaining).toEqualTypeOf<number>()
   else expectTypeOf(taken.retryAfterMs).toEqualTypeOf<number>()
