@@ -1,0 +1,72 @@
+import { describe, expect, test, vi } from 'vitest'
+import { Log } from '../../src/events/log.ts'
+import { whileTimedOut } from '../../src/guilds/permissions.ts'
+import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
+
+function setUp() {
+  const clock = createVirtualClock()
+  const logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+  return { clock, logger, log: new Log(logger, clock) }
+}
+
+describe('the log', () => {
+  test('hears of each retry, for who looks closely', () => {
+    const { log, logger } = setUp()
+    for (let attempt = 1; attempt <= 3; attempt++)
+      log.hear({ type: 'discord.retry', route: 'GET /users/@me/guilds', attempt, waitMs: 1_000 })
+    expect(logger.debug).toHaveBeenCalledTimes(3)
+    expect(logger.warn).not.toHaveBeenCalled()
+  })
+
+  test('warns of stale values once a minute a cause, with how many there were', async () => {
+    const { log, logger, clock } = setUp()
+    const serve = (reason: string, times: number) => {
+      for (let time = 0; time < times; time++) log.hear({ type: 'cache.stale', key: 'guilds', reason })
+    }
+    serve('throttled', 500)
+    serve('unavailable', 3)
+    expect(logger.warn.mock.calls.map(([fields]) => fields)).toEqual([
+      { reason: 'throttled', count: 1 },
+      { reason: 'unavailable', count: 1 },
+    ])
+    await clock.advance(60_000)
+    serve('throttled', 1)
+    expect(logger.warn.mock.lastCall![0]).toEqual({ reason: 'throttled', count: 500 })
+  })
+
+  test('warns of holds and blocks, and says when they are over; never with a key', () => {
+    const { log, logger } = setUp()
+    log.hear({ type: 'discord.rate-limited', route: 'GET /x', scope: 'user', retryAfterMs: 5 })
+    log.hear({ type: 'breaker', name: 'discord', state: 'open' })
+    log.hear({ type: 'breaker', name: 'discord', state: 'half-open' })
+    log.hear({ type: 'breaker', name: 'discord', state: 'closed' })
+    log.hear({ type: 'cache.hit', key: 'a-token' })
+    expect(logger.warn).toHaveBeenCalledTimes(2)
+    expect(logger.info).toHaveBeenCalledTimes(1)
+    expect(JSON.stringify([logger.warn.mock.calls, logger.info.mock.calls])).not.toContain('a-token')
+  })
+
+  test('is told what was thrown, of whatever kind, and survives a logger that fails', () => {
+    const { log, logger } = setUp()
+    for (const thrown of [undefined, null, 'text', 7, {}, Object.create(null), new TypeError('bad')])
+      log.unexpected('here', thrown)
+    expect(logger.error.mock.calls.map(([fields]) => fields.error ?? fields.thrown)).toEqual([
+      'undefined',
+      'object',
+      'string',
+      'number',
+      'object',
+      'TypeError',
+    ])
+    logger.error.mockImplementation(() => {
+      throw new Error('disk full')
+    })
+    expect(() => log.unexpected('there', new Error('x'))).not.toThrow()
+  })
+})
+
+test('a member who is timed out keeps what Discord leaves them: to see and to read; administrators keep all', () => {
+  const [kick, administrator, view, history] = [1n << 1n, 1n << 3n, 1n << 10n, 1n << 16n]
+  expect(whileTimedOut(kick | view | history)).toBe(view | history)
+  expect(whileTimedOut(kick | administrator)).toBe(kick | administrator)
+})
