@@ -169,7 +169,7 @@ describe('the story', () => {
   const ask = async (url: string, path: string, token: string) =>
     fetch(`${url}${path}`, {
       headers: { authorization: `Bearer ${token}`, 'user-agent': 'DiscordBot (https://app.test, 1)' },
-      signal: AbortSignal.timeout(50),
+      signal: AbortSignal.timeout(400),
     }).then(
       async (response) => `${response.status} ${(await response.text()).slice(0, 11)}`,
       () => 'no answer',
