@@ -16,6 +16,7 @@ const DOCUMENTS = [
   'docs/guides/rate-limits.md',
   'docs/guides/fleet.md',
   'docs/guides/browser.md',
+  'docs/guides/sign-in.md',
   'docs/guides/discord.md',
   'docs/guides/ledger.md',
 ]

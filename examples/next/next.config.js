@@ -1,0 +1,4 @@
+export default {
+  // Loaded by Node as it is: it opens databases and Redis by packages that are there only where you use them.
+  serverExternalPackages: ['holdfast'],
+}
