@@ -181,6 +181,16 @@ describe('an answer that does not fit', () => {
     )
   })
 
+  test('that comes after ten minutes is too late', async () => {
+    await using house = await openHouse()
+    const browser = house.browser()
+    const back = await browser.consent(await browser.send('/auth/discord'))
+    await house.clock.advance(10 * 60_000)
+    const late = await browser.send(back)
+    expect([late.status, browser.cookies.has('__Host-holdfast-session')]).toEqual([400, false])
+    expect(house.events).toContainEqual(expect.objectContaining({ type: 'login.refused', reason: 'state' }))
+  })
+
   test('a used state and cookie lead nowhere with another code', async () => {
     await using house = await openHouse()
     const [victim, attacker] = [house.browser(), house.browser()]
