@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { alarm, type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import { Lane } from './lane.ts'
 import type { Taken } from './owner-pool.ts'
-import { type OwnerQuota, PooledQuota } from './owner-quota.ts'
+import { type OwnerChange, type OwnerQuota, PooledQuota } from './owner-quota.ts'
 
 /** Owners of whom something is remembered while no batch uses them. */
 const REMEMBERED_OWNERS = 10_000
@@ -46,7 +46,7 @@ export class Dispatcher {
     // A quota of somebody's own keeps the machine's time.
     this.clock = pooled?.clock ?? systemClock
     this.#take = pooled ? (owner) => pooled.reserve(owner) : (owner) => quota.take(owner)
-    pooled?.onLimit((owner) => this.#reopen(owner))
+    pooled?.onChange((owner, change) => this.#reopen(owner, change))
   }
 
   static of(quota: OwnerQuota): Dispatcher {
@@ -158,10 +158,12 @@ export class Dispatcher {
     this.#cancelAlarm = alarm(this.clock, earliest - now, () => this.serve())
   }
 
-  #reopen(owner: string): void {
+  #reopen(owner: string, change: OwnerChange): void {
+    if (change === 'reset') this.#remembered.delete(owner)
     const lane = this.#lanes.get(owner)
     if (!lane) return
-    lane.reopen()
+    if (change === 'reset') lane.forget()
+    else lane.reopen()
     this.serve()
   }
 }

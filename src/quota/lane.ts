@@ -99,6 +99,15 @@ export class Lane {
     this.closedUntil = this.#heldUntil
   }
 
+  /** Nothing that was heard holds any more: one call goes first, as to an owner that nothing is known of. */
+  forget(): void {
+    this.#closings++
+    this.#refusals = 0
+    this.#heardAt = undefined
+    this.#heldUntil = 0
+    this.closedUntil = 0
+  }
+
   /** An answer tells when the window ends. Where that is sooner than what we wait for, the quota is asked again. */
   told(endsAt: Milliseconds): void {
     if (endsAt < this.closedUntil - SOONER_MS) this.reopen()

@@ -61,6 +61,10 @@ export class MemoryPools implements PoolStore {
     pool?.learn(answer, this.#allowance(owner), this.#window, now)
   }
 
+  reset(owner: string): void {
+    this.#pools.delete(owner)
+  }
+
   close(): void {
     this.#pools.clear()
     this.#set.clear()

@@ -30,7 +30,7 @@ export interface PoolState {
   readonly resetAfterMs: Milliseconds
 }
 
-/** How long windows are, and how much later one ends whose end no answer has told. */
+/** How long windows are, and how much later one ends whose end no answer has told; as much before that length nothing is given. */
 export interface Window {
   readonly windowMs: Milliseconds
   readonly marginMs: Milliseconds
@@ -50,6 +50,8 @@ export class OwnerPool {
   #endsAt: Milliseconds | undefined
   /** Whether an answer told when this window ends. Else it is reckoned from our first call of it. */
   #isTold = false
+  /** From here on it may have ended upstream, and nothing is given of it; undefined where that is known. */
+  #doubtfulAt: Milliseconds | undefined
   /** When the window before this one ended. */
   #endedAt = Number.NEGATIVE_INFINITY
   #toldLimit: number | undefined
@@ -65,6 +67,7 @@ export class OwnerPool {
     this.#used += n
     if (this.#endsAt !== undefined) return { ok: true, remaining: remaining - n }
     this.#endsAt = now + window.windowMs + window.marginMs
+    this.#doubtfulAt = window.marginMs > 0 ? this.#endsAt - 2 * window.marginMs : undefined
     return { ok: true, remaining: remaining - n, opensMs: window.windowMs }
   }
 
@@ -86,6 +89,7 @@ export class OwnerPool {
       // Every answer's reset is late by its way back. The latest is the safe one.
       this.#endsAt = this.#isTold ? Math.max(this.#endsAt!, now + resetAfterMs) : now + resetAfterMs
       this.#isTold = true
+      this.#doubtfulAt = undefined
     }
     if (remaining === undefined) return
     const used = this.#limit(allowance) - remaining
@@ -114,11 +118,15 @@ export class OwnerPool {
   }
 
   #remaining(limit: number, now: Milliseconds): number {
-    return now < this.#closedUntil ? 0 : Math.max(0, limit - this.#used)
+    return now < this.#closedUntil || this.#isDoubtful(now) ? 0 : Math.max(0, limit - this.#used)
+  }
+
+  #isDoubtful(now: Milliseconds): boolean {
+    return this.#doubtfulAt !== undefined && now >= this.#doubtfulAt
   }
 
   #freeAt(n: number, limit: number, now: Milliseconds): Milliseconds {
-    const endsAt = this.#used + n > limit ? this.#endsAt! : now
+    const endsAt = this.#used + n > limit || this.#isDoubtful(now) ? this.#endsAt! : now
     return Math.max(this.#closedUntil, endsAt)
   }
 
@@ -134,6 +142,7 @@ export class OwnerPool {
     this.#endedAt = this.#endsAt
     this.#endsAt = undefined
     this.#isTold = false
+    this.#doubtfulAt = undefined
     this.#used = 0
   }
 }

@@ -32,6 +32,11 @@ export interface OwnerQuota {
    * hour or four windows. `readQuotaHeaders` reads an answer's headers.
    */
   learn(owner: string, answer: QuotaAnswer): Promise<void>
+  /**
+   * Forgets all that was counted and learned of this owner, in every process that shares the store: a 429's wait, a told
+   * limit, calls used. A limit that was set stays. What others leased is spent for at most a quarter of a second more.
+   */
+  reset(owner: string): Promise<void>
   /** Ends it; gives back what was leased of Redis. Idempotent. */
   close(): Promise<void>
 }
@@ -81,6 +86,9 @@ export function readQuotaSettings(
   return { limits: { fallback: limit, own }, window: { windowMs, marginMs }, maxOwners }
 }
 
+/** What somebody did to an owner: set a limit, or had all forgotten. */
+export type OwnerChange = 'limit' | 'reset'
+
 /** The quota that `createOwnerQuota` makes: checks, tells events, and leaves counting to the store. */
 export class PooledQuota implements OwnerQuota {
   readonly clock: Clock
@@ -89,7 +97,7 @@ export class PooledQuota implements OwnerQuota {
   readonly #names: () => Names
   readonly #onClose: () => Promise<void>
   readonly #windowMs: Milliseconds
-  readonly #listeners = new Set<(owner: string) => void>()
+  readonly #listeners = new Set<(owner: string, change: OwnerChange) => void>()
   #closing: Promise<void> | undefined
 
   constructor(options: {
@@ -139,7 +147,7 @@ export class PooledQuota implements OwnerQuota {
         'setLimit: limit must be a whole number of calls, not negative, or undefined for the default',
       )
     await this.#store.setLimit(owner, limit)
-    for (const listener of this.#listeners) listener(owner)
+    for (const listener of this.#listeners) listener(owner, 'limit')
   }
 
   async learn(owner: string, answer: QuotaAnswer): Promise<void> {
@@ -152,8 +160,14 @@ export class PooledQuota implements OwnerQuota {
     await this.#store.learn(owner, believed(answer, this.#windowMs))
   }
 
-  /** Calls `listener` after an owner's limit was changed here, until the returned function is called. */
-  onLimit(listener: (owner: string) => void): () => void {
+  async reset(owner: string): Promise<void> {
+    this.#check('reset', owner)
+    await this.#store.reset(owner)
+    for (const listener of this.#listeners) listener(owner, 'reset')
+  }
+
+  /** Calls `listener` after an owner was changed here, until the returned function is called. */
+  onChange(listener: (owner: string, change: OwnerChange) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }

@@ -16,5 +16,7 @@ export interface PoolStore {
   setLimit(owner: string, limit: number | undefined): void | Promise<void>
   /** Given what is believed of an answer. Its effect on this process's own takes is there at once, before the promise resolves. */
   learn(owner: string, answer: QuotaAnswer): void | Promise<void>
+  /** Forgets what was counted and learned, and not what was set. */
+  reset(owner: string): void | Promise<void>
   close(deadlineMs?: Milliseconds): void | Promise<void>
 }

@@ -33,7 +33,11 @@ export const REDIS_KEYS = {
     'the longest window',
   ],
   invalidRequests: ['{discord}:invalid-requests', 'how many invalid requests were sent, by 10 s', '10 min'],
-  pool: ['{<owner>}:pool', "an owner's window: calls given out, when it ends, what answers told", 'two windows'],
+  pool: [
+    '{<owner>}:pool',
+    "an owner's window: calls given out, when it ends, what answers told",
+    'two windows; an hour, or four windows, where it was reset',
+  ],
   session: ['{<session>}:session', 'which user a session belongs to, sealed', '`login.absoluteMs`'],
   signedIn: [
     '{<user>}:signed-in',

@@ -6,7 +6,7 @@ import type { QuotaAnswer } from '../quota/quota-answer.ts'
 import type { Names } from '../secrets/key-ring.ts'
 import { type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
 import type { RedisConnection } from './connection.ts'
-import { LEARN, LEASE, SET_LIMIT } from './pool-scripts.ts'
+import { LEARN, LEASE, RESET, SET_LIMIT } from './pool-scripts.ts'
 import type { Script } from './script.ts'
 
 /** A lease, and a refusal, is asked about again after this: how soon a process notices what others changed. */
@@ -31,6 +31,13 @@ interface Held {
   /** Its end as seen from here, late by the way from Redis: what a refusal waits for. */
   freeAt: Milliseconds
   isTold: boolean
+  /** Until when what is leased of it may be spent: from then on it may have ended upstream. */
+  spendUntil: Milliseconds
+  /** The most that was seen given out of it, and given back. */
+  given: number
+  back: number
+  /** When all that is known was last forgotten, on Redis's clock. */
+  epoch: string
   /** Until when they are spent without asking. */
   leasedUntil: Milliseconds
   /** What Redis had left for everybody when it was last asked; how sure a refusal can be until `refusedUntil`. */
@@ -51,7 +58,8 @@ interface Held {
 /**
  * Pools in Redis, for many processes. Calls are leased in chunks, which grow with demand and shrink as a window runs
  * out, so that most takes ask nobody; what a process does not use it gives back after a quarter of a second, and what a
- * dead process leased is lost until its window ends.
+ * dead process leased is lost until its window ends. Each process tells with every question how much it saw given out of
+ * the window: a Redis that was started from its snapshot gives none of that a second time.
  *
  * While Redis is away nothing is given beyond what is leased: the limit is never passed, and calls wait. Where Redis
  * lost a window that this process was in, the window counts as spent until it would have ended.
@@ -121,6 +129,12 @@ export class OwnerPools implements PoolStore {
     await this.#tell(owner, held, said, now)
   }
 
+  async reset(owner: string): Promise<void> {
+    const held = this.#holds(owner)
+    await this.#ask(owner, held, RESET, [])
+    held.untold = undefined
+  }
+
   async close(): Promise<void> {
     this.#closing.abort()
     const owners = [...this.#held.entries()].filter(([, held]) => held.left > 0)
@@ -132,7 +146,10 @@ export class OwnerPools implements PoolStore {
   /** Without a word to Redis; undefined where it has to be asked. */
   #takeHeld(held: Held, n: number): Taken | undefined {
     const now = this.#clock.monotonic()
-    if (now < held.closedUntil) return { ok: false, remaining: 0, retryAfterMs: held.closedUntil - now }
+    if (now < held.closedUntil) {
+      // Asked about again, because somebody may have reset it meanwhile.
+      return now < held.refusedUntil ? { ok: false, remaining: 0, retryAfterMs: held.closedUntil - now } : undefined
+    }
     if (n <= held.left && now < held.leasedUntil) {
       held.left -= n
       return { ok: true, remaining: held.left + held.rest }
@@ -160,7 +177,8 @@ export class OwnerPools implements PoolStore {
         opened = await this.#ask(owner, held, LEASE, [n, Math.max(n, held.want)])
       } catch (error) {
         if (!(error instanceof HoldfastError) || error.code !== 'REDIS_UNAVAILABLE') throw error
-        return { ok: false, remaining: 0, retryAfterMs: AWAY_MS }
+        const closedMs = held.closedUntil - this.#clock.monotonic()
+        return { ok: false, remaining: 0, retryAfterMs: Math.max(AWAY_MS, closedMs) }
       }
       held.leasedAt = this.#clock.monotonic()
       if (n > held.left) return this.#refusal(held, n, this.#clock.monotonic())
@@ -181,7 +199,7 @@ export class OwnerPools implements PoolStore {
   /** Leased calls are ours until their window ends, whether their lease could be renewed or not. */
   #mayStillSpend(held: Held, n: number): boolean {
     const now = this.#clock.monotonic()
-    return n <= held.left && now < held.endsAt && now >= held.closedUntil
+    return n <= held.left && now < held.spendUntil && now >= held.closedUntil
   }
 
   #tell(owner: string, held: Held, answer: QuotaAnswer, at: Milliseconds): Promise<void> {
@@ -219,35 +237,49 @@ export class OwnerPools implements PoolStore {
     }
   }
 
-  async #askAlone(owner: string, held: Held, script: Script, words: ReadonlyArray<string | number>): Promise<boolean> {
+  async #askAlone(
+    owner: string,
+    held: Held,
+    script: Script,
+    further: ReadonlyArray<string | number>,
+  ): Promise<boolean> {
     // Before it was reached once nobody has a name. While it is known to be away this takes no time.
     if (!this.#connection.isUp) await this.#connection.ready(FIRST_CONNECT_MS)
     const name = this.#names().of('owner', `${this.#name} ${owner}`)
     const sentAt = this.#clock.monotonic()
-    const { window, left } = held
+    const { window, left, given, back, epoch } = held
     // Given back with the question. Where no answer comes, nobody knows whether they were: they are not spent again.
     held.left = 0
     const own = this.#limits.own.get(owner)
-    const windowMs = this.#window.windowMs + this.#window.marginMs
+    const { marginMs } = this.#window
+    const windowMs = this.#window.windowMs + marginMs
     const knownMs = Math.max(0, Math.floor(held.endsAt - sentAt))
-    const [granted, rest, limit, endsInMs, closedMs, windowNow, opened, told, isSet] = (await this.#connection.run(
-      script,
-      [`${this.#connection.prefix}{${name}}:pool`, `${this.#connection.prefix}{${name}}:pool-limit`],
-      [left, window, this.#limits.fallback, own ?? '', Math.ceil(windowMs), knownMs, ...words],
-      this.#connection.readTimeoutMs,
-    )) as [number, number, number, number, number, string, number, number, number]
+    const words = [left, window, this.#limits.fallback, own ?? '', Math.ceil(windowMs), knownMs]
+    const [granted, rest, limit, endsInMs, closedMs, windowNow, opened, told, isSet, ...seen] =
+      (await this.#connection.run(
+        script,
+        [`${this.#connection.prefix}{${name}}:pool`, `${this.#connection.prefix}{${name}}:pool-limit`],
+        [...words, Math.ceil(marginMs), given, back, epoch, ...further],
+        this.#connection.readTimeoutMs,
+      )) as [number, number, number, number, number, string, number, number, number, number, number, string, number]
+    const [givenNow, backNow, epochNow, spendMs] = seen
     held.left = Number(granted)
     held.rest = Number(rest)
     held.limit = Number(limit)
     held.window = String(windowNow)
     held.endsAt = Number(endsInMs) > 0 ? sentAt + Number(endsInMs) : 0
     held.isTold = Number(told) === 1
+    held.spendUntil = Math.min(held.endsAt, sentAt + Number(spendMs))
+    held.given = Number(givenNow)
+    held.back = Number(backNow)
+    const isForgotten = String(epochNow) !== epoch
+    held.epoch = String(epochNow)
     const now = this.#clock.monotonic()
     held.freeAt = now + Number(endsInMs)
-    held.closedUntil = Math.max(held.closedUntil, Number(closedMs) > 0 ? now + Number(closedMs) : 0)
-    const again = Math.min(sentAt + LEASE_MS, held.endsAt || Number.POSITIVE_INFINITY)
-    held.leasedUntil = again
-    held.refusedUntil = again
+    const closedUntil = Number(closedMs) > 0 ? now + Number(closedMs) : 0
+    held.closedUntil = isForgotten ? closedUntil : Math.max(held.closedUntil, closedUntil)
+    held.refusedUntil = Math.min(sentAt + LEASE_MS, held.endsAt || Number.POSITIVE_INFINITY)
+    held.leasedUntil = Math.min(held.refusedUntil, held.spendUntil || Number.POSITIVE_INFINITY)
     if (script !== SET_LIMIT) this.#setAgain(owner, held, Number(isSet) === 1)
     return Number(opened) === 1
   }
@@ -281,6 +313,10 @@ export class OwnerPools implements PoolStore {
         endsAt: 0,
         freeAt: 0,
         isTold: false,
+        spendUntil: 0,
+        given: 0,
+        back: 0,
+        epoch: '0',
         leasedUntil: 0,
         rest: 0,
         refusedUntil: 0,
@@ -313,7 +349,7 @@ export class OwnerPools implements PoolStore {
       if (signal.aborted) return
       for (const [owner, held] of this.#held.entries()) {
         const now = this.#clock.monotonic()
-        if (held.left === 0 || now >= held.endsAt) continue
+        if (held.left === 0 || now >= held.spendUntil) continue
         unused = true
         if (now < held.leasedUntil || held.asking || !this.#connection.isUp) continue
         await this.#ask(owner, held, LEASE, [0, 0]).catch(() => {})

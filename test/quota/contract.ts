@@ -160,6 +160,35 @@ export function promisesOfAQuota(make: () => Promise<QuotaUnderTest>): void {
     })
   })
 
+  describe('reset', () => {
+    test('forgets what was used, told and refused, and keeps a limit that was set', async () => {
+      const { quota, windowMs, pass } = await make()
+      await quota.take('a', 9)
+      await quota.learn('a', { limit: 3, resetAfterMs: windowMs * 4, retryAfterMs: 3_600_000 })
+      expect(await quota.take('a')).toMatchObject({ ok: false })
+      await quota.reset('a')
+      expect(await quota.state('a')).toMatchObject({ limit: 10, remaining: 10 })
+      expect(await quota.take('a', 10)).toMatchObject({ ok: true, remaining: 0 })
+      expect(await quota.take('a')).toMatchObject({ ok: false })
+      // A second time, and the window after it as any other.
+      await quota.reset('a')
+      expect(await quota.take('a', 4)).toMatchObject({ ok: true, remaining: 6 })
+      await pass(windowMs * 1.05)
+      expect(await quota.take('a', 10)).toMatchObject({ ok: true, remaining: 0 })
+      await quota.setLimit('b', 2)
+      await quota.reset('b')
+      expect(await quota.state('b')).toMatchObject({ limit: 2, remaining: 2 })
+    })
+
+    test('leaves other owners alone, takes one nobody has heard of, and refuses what is no owner', async () => {
+      const { quota } = await make()
+      await quota.take('a', 4)
+      await quota.reset('b')
+      expect(await quota.state('a')).toMatchObject({ remaining: 6 })
+      await expect(quota.reset('')).rejects.toMatchObject({ code: 'INVALID_OPTION' })
+    })
+  })
+
   describe('close', () => {
     test('ends it, twice as well as once', async () => {
       const { quota } = await make()

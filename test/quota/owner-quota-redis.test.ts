@@ -1,7 +1,10 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { batch, createHoldfast, createOwnerQuota, type OwnerQuota, systemClock } from 'holdfast'
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
@@ -100,6 +103,30 @@ describe.skipIf(!inject('redisUrl'))('a quota in Redis', () => {
     expect(await other.state('c')).toMatchObject({ limit: 5, remaining: 1 })
     const wait = await other.take('c', 2)
     expect(wait.ok ? 0 : wait.retryAfterMs).toBeLessThanOrEqual(20_010)
+  })
+
+  test('a reset in one process opens an owner in the others within a quarter of a second', async () => {
+    const namespace = newNamespace()
+    const [one, other] = [1, 2].map(() => quotaOn(url, namespace, { windowMs: 60_000 })) as [OwnerQuota, OwnerQuota]
+    await other.take('a', 3)
+    await other.learn('a', { limit: 4, retryAfterMs: 3_600_000 })
+    expect(await other.take('a')).toMatchObject({ ok: false })
+    await one.reset('a')
+    await sleep(260)
+    expect(await other.take('a', 10)).toMatchObject({ ok: true, remaining: 0 })
+    // What was known from before it is not taken for a window that Redis lost.
+    expect(await one.state('a')).toMatchObject({ limit: 10, remaining: 0 })
+  })
+
+  test('where no answer tells the end of a window, nothing is given while it may have ended upstream', async () => {
+    const quota = quotaOn(url, newNamespace(), { limit: 100, windowMs: 1_000, marginMs: 100 })
+    await quota.take('b')
+    await quota.take('a', 3)
+    await sleep(930)
+    const refusal = await quota.take('a')
+    expect(refusal).toMatchObject({ ok: false, remaining: 0 })
+    await sleep(refusal.ok ? 0 : refusal.retryAfterMs + 5)
+    expect(await quota.take('a', 100)).toMatchObject({ ok: true, remaining: 0 })
   })
 
   test('answers that say nothing new cost no round trip', async () => {
@@ -229,6 +256,37 @@ describe.skipIf(!inject('redisServers'))('a quota whose Redis is in trouble', ()
     const other = quotaOn(server.url, 'main', { limit: 1_000, windowMs: 60_000 })
     expect(await other.take('a')).toMatchObject({ ok: false })
   })
+
+  test('started again from its snapshot, gives nothing of a window a second time', async () => {
+    const { createClient } = await import('@keyv/redis')
+    const folder = mkdtempSync(join(tmpdir(), 'holdfast-quota-'))
+    cleanUps.push(() => rmSync(folder, { recursive: true, force: true }))
+    vi.stubEnv('HOLDFAST_SECRET', SECRET)
+    cleanUps.push(() => vi.unstubAllEnvs())
+    const server = await startRedisServer(['--dir', folder])
+    cleanUps.push(() => server.stop())
+    const [one, two] = [1, 2].map(() => quotaOn(server.url, 'main', { limit: 100, windowMs: 60_000 })) as [
+      OwnerQuota,
+      OwnerQuota,
+    ]
+    await one.take('a', 10)
+    await two.take('a', 1)
+    const client = createClient({ url: server.url })
+    client.on('error', () => {})
+    await client.connect()
+    await client.sendCommand(['SAVE'])
+    client.destroy()
+    await one.take('a', 49)
+    await two.take('a', 30)
+    await server.kill()
+    await server.start()
+    await vi.waitFor(async () => expect((await one.take('b')).ok).toBe(true), { timeout: 10_000, interval: 50 })
+    await vi.waitFor(async () => expect((await two.take('b')).ok).toBe(true), { timeout: 10_000, interval: 50 })
+    let given = 90
+    await two.state('a')
+    for (const quota of [one, two, one]) while ((await quota.take('a')).ok) given++
+    expect(given).toBe(100)
+  }, 20_000)
 
   test('frozen, it holds a take up once, for readTimeoutMs', async () => {
     const server = await own()

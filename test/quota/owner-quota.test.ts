@@ -1,4 +1,4 @@
-import { createHoldfast, createOwnerQuota, type HoldfastEvent } from 'holdfast'
+import { batch, createHoldfast, createOwnerQuota, type HoldfastEvent } from 'holdfast'
 import { describe, expect, test } from 'vitest'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { promisesOfAQuota } from './contract.ts'
@@ -112,5 +112,46 @@ describe('events', () => {
     const [first, second, third] = own.map((event) => (event as { owner: string }).owner)
     expect(first).toBe(second)
     expect(first).not.toBe(third)
+  })
+})
+
+describe('a window that no answer told the end of', () => {
+  test('gives nothing from a margin before its length until a margin after it', async () => {
+    const { clock, quota: subject } = quota({ marginMs: 1_000 })
+    await subject.take('a', 3)
+    await clock.advance(58_999)
+    expect(await subject.take('a')).toMatchObject({ ok: true, remaining: 6 })
+    await clock.advance(1)
+    expect(await subject.state('a')).toMatchObject({ limit: 10, remaining: 0 })
+    expect(await subject.take('a')).toEqual({ ok: false, remaining: 0, retryAfterMs: 2_000 })
+    await clock.advance(2_000)
+    expect(await subject.take('a', 10)).toMatchObject({ ok: true, remaining: 0 })
+  })
+
+  test('gives all of it until its end once an answer tells that', async () => {
+    const { clock, quota: subject } = quota({ marginMs: 1_000 })
+    await subject.take('a', 3)
+    await subject.learn('a', { remaining: 7, resetAfterMs: 60_000 })
+    await clock.advance(59_999)
+    expect(await subject.take('a', 7)).toMatchObject({ ok: true, remaining: 0 })
+  })
+})
+
+describe('reset', () => {
+  test('lets a batch go on that waits for a 429 to be over', async () => {
+    const { clock, quota: subject } = quota()
+    const sent: number[] = []
+    const running = batch([1, 2], {
+      keys: [{ key: 'k', owner: 'a' }],
+      quota: subject,
+      send: async (n) => {
+        if (sent.push(n) === 1) throw Object.assign(new Error('429'), { retryAfterMs: 3_600_000 })
+      },
+    })
+    await clock.advance(10_000)
+    expect(sent).toHaveLength(1)
+    await subject.reset('a')
+    await clock.advance(1)
+    expect((await running).every(({ status }) => status === 'fulfilled')).toBe(true)
   })
 })
