@@ -25,14 +25,18 @@ export interface IdentityMemory {
     owner: string,
     token: string,
     maxAgeMs: Milliseconds,
-    load: () => Promise<TokenIdentity>,
+    load: (context: { readonly stale?: unknown }) => Promise<TokenIdentity>,
   ): Promise<TokenIdentity>
 }
 
-/** `GET /oauth2/@me`, whose user may not be known yet: its limits are counted under `principal`. */
+/**
+ * `GET /oauth2/@me`, whose user may not be known yet: its limits are counted under `principal`. With `onceMore` trouble is
+ * tried again once: where nothing is held that could be believed meanwhile.
+ */
 export type LookUpToken = (
   accessToken: string,
   principal: string,
+  onceMore: boolean,
 ) => Promise<RESTGetAPIOAuth2CurrentAuthorizationResult>
 
 /** The name under which a token's limits are counted until its user is known. */
@@ -53,15 +57,16 @@ export class TokenIdentities {
     const token = fingerprint(accessToken)
     /** What the look-up for the owner brought: no reason to ask twice. */
     let brought: TokenIdentity | undefined
-    const ask = async () => readIdentity(await this.#lookUp(accessToken, principalOfToken(token)))
+    const ask = async (onceMore: boolean) =>
+      readIdentity(await this.#lookUp(accessToken, principalOfToken(token), onceMore))
     const owner = await this.#memory.owner(token, async () => {
-      brought = await ask()
+      brought = await ask(true)
       return brought.userId ?? ''
     })
-    return this.#memory.identity(owner, token, maxAgeMs, async () => {
+    return this.#memory.identity(owner, token, maxAgeMs, async ({ stale }) => {
       const just = brought
       brought = undefined
-      return just ?? ask()
+      return just ?? ask(stale === undefined)
     })
   }
 }

@@ -237,7 +237,8 @@ export class GracefulCache {
     if (failed && !options.refresh && (this.#refreshes.isWaiting(id) || !this.#refreshes.mayGo())) {
       // One of very many that failed together: they are not all tried again at once.
       this.#refreshLater(question, entry)
-      return this.#staleFor(question, entry, source, reasonOf(failed.error))
+      const retryAt = this.#dateIn(this.#refreshes.longestWaitMs)
+      return this.#staleFor(question, entry, source, reasonOf(failed.error), retryAt)
     }
     const flight = underWay ?? this.#loads.start(question, entry, 'stale')
     // Invalidated while its caller waited with it in hand, or grown too old: then there is only the load left.

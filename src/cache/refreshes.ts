@@ -32,6 +32,9 @@ export class Refreshes {
   #since = Number.NEGATIVE_INFINITY
   #atOnce = 0
 
+  /** How long one waits for its turn at most. */
+  readonly longestWaitMs = SPREAD_MS
+
   constructor(options: RefreshesOptions) {
     this.#options = options
   }

@@ -114,23 +114,24 @@ export class DiscordClient {
 
   /**
    * `GET /users/@me/guilds` as `getUserGuilds`, for who must not be given an answer to an earlier question: it is always
-   * sent. Trouble (network errors, 500, 502, 503, 504) is tried again once, where that is done within the patience.
+   * sent. With `onceMore`, trouble (network errors, 500, 502, 503, 504) is tried again once, where that is done within
+   * the patience.
    */
   getUserGuildsAnew(
     accessToken: string,
-    options: DiscordFetchOptions,
+    { onceMore = false, ...options }: DiscordFetchOptions & { onceMore?: boolean },
     sending?: Sending,
   ): Promise<RESTAPIPartialCurrentUserGuild[]> {
-    const asked = { joins: false, onceMoreWithinMs: this.#options.patienceMs, sending }
+    const asked = { joins: false, onceMoreWithinMs: onceMore ? this.#options.patienceMs : undefined, sending }
     return this.#fetch('/users/@me/guilds', accessToken, options, asked) as Promise<RESTAPIPartialCurrentUserGuild[]>
   }
 
-  /** `GET /oauth2/@me`: whom the token belongs to, and what it may do. Trouble is tried again as in `getUserGuildsAnew`. */
+  /** `GET /oauth2/@me`: whom the token belongs to, and what it may do. `onceMore` as in `getUserGuildsAnew`. */
   getAuthorization(
     accessToken: string,
-    options: DiscordFetchOptions = {},
+    { onceMore = false, ...options }: DiscordFetchOptions & { onceMore?: boolean } = {},
   ): Promise<RESTGetAPIOAuth2CurrentAuthorizationResult> {
-    const asked = { joins: true, onceMoreWithinMs: this.#options.patienceMs }
+    const asked = { joins: true, onceMoreWithinMs: onceMore ? this.#options.patienceMs : undefined }
     const answer = this.#fetch('/oauth2/@me', accessToken, options, asked)
     return answer as Promise<RESTGetAPIOAuth2CurrentAuthorizationResult>
   }
@@ -183,7 +184,7 @@ export class DiscordClient {
         const sentAt = progress.errand?.sentAt
         if (sending && sentAt !== undefined) sending.sentAt = sentAt
       })
-      return readAnswer(answer, call, progress.errand!.attempts)
+      return this.#read(answer, call, progress.errand!.attempts)
     }
     const key = `${call.tokenId} ${call.path}\n${call.principal}\n${call.priority} ${policy.maxRetries} ${policy.retryDelayMs} ${policy.maxWaitMs} ${policy.retryOn} ${policy.onceMoreWithinMs}`
     const flight = this.#flights.get(key) ?? this.#takeOff(key, call, policy)
@@ -192,7 +193,14 @@ export class DiscordClient {
       ? flight.wait(signal)
       : this.#within({ deadlineMs, signal }, { call, progress }, (signal) => flight.wait(signal)))
     // Read by each caller anew: what one of them does to its object is no concern of the others.
-    return readAnswer(answer, call, progress?.errand?.attempts ?? 1)
+    return this.#read(answer, call, progress?.errand?.attempts ?? 1)
+  }
+
+  /** Only an answer that can be read says that whatever kept Discord from answering is over. */
+  #read(answer: Answer, call: Call, attempts: number): unknown {
+    const value = readAnswer(answer, call, attempts)
+    this.#options.onSuccess?.()
+    return value
   }
 
   /** `GET /users/@me`: the user the token belongs to. Scope `identify`. Errors as `fetch`. */
@@ -394,7 +402,6 @@ export class DiscordClient {
     switch (verdict.kind) {
       case 'success':
         this.#learnUser(call, answer)
-        this.#options.onSuccess?.()
         return answer
       case 'refused':
         if (orRefusal) return answer

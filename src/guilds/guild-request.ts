@@ -15,7 +15,13 @@ export interface GuildSource {
   /** Asks anew: what is under way may have begun before an invalidation that this fetch comes after. */
   getUserGuildsAnew(
     accessToken: string,
-    options: { principal: string; signal: AbortSignal; priority?: 'page' | 'background' },
+    options: {
+      principal: string
+      signal: AbortSignal
+      priority?: 'page' | 'background'
+      /** Trouble is tried again once, within the patience: where nothing is held that could be shown meanwhile. */
+      onceMore?: boolean
+    },
     sending?: Sending,
   ): Promise<RESTAPIPartialCurrentUserGuild[]>
   /** How long it is already known that a fetch for this user would be refused. */
@@ -75,9 +81,12 @@ export class GuildRequest {
   async load({
     signal,
     background,
+    stale,
   }: {
     readonly signal: AbortSignal
     readonly background?: true
+    /** The list that is being refreshed, where one is held. */
+    readonly stale?: unknown
   }): Promise<GuildMemberships> {
     this.asked = true
     const { userId: principal, accessToken } = this.#user
@@ -85,6 +94,7 @@ export class GuildRequest {
       await this.#source.getUserGuildsAnew(accessToken, {
         principal,
         signal,
+        onceMore: stale === undefined,
         ...(background && { priority: 'background' as const }),
       }),
     )

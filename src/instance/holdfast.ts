@@ -187,7 +187,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
         return (await cache.get(new OwnKey('token', owner, token), options)).value
       },
     },
-    (accessToken, principal) => discord.getAuthorization(accessToken, { principal }),
+    (accessToken, principal, onceMore) => discord.getAuthorization(accessToken, { principal, onceMore }),
   )
   const refusedIdentity = (token: string) => () => discord.refusedForMs(IDENTITY_PATH, principalOfToken(token))
 
