@@ -19,11 +19,14 @@ const DOCUMENTS = [
   'docs/guides/sign-in.md',
   'docs/guides/discord.md',
   'docs/guides/ledger.md',
+  'docs/guides/operate.md',
+  'docs/guides/migrate.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
 
 const DRIVER = `
+import { connect } from 'node:net'
 const [, , path, token, guildId] = process.argv
 const snippet = await import(path)
 const headers = { authorization: 'Bearer ' + token, cookie: 'token=' + token }
@@ -32,6 +35,10 @@ if (snippet.GET) {
   console.log('GET', response.status)
   const refused = await snippet.GET(new Request('http://app.example/api/guilds'))
   console.log('GET without session', refused.status)
+  for (const bad of [{ authorization: 'Bearer' }, { authorization: 'Bearer \\u00ff', cookie: '%;==;' }, { authorization: 'Basic Og==' }]) {
+    const answer = await snippet.GET(new Request('http://app.example/%ff?%', { headers: bad }))
+    console.log('GET of a bad request', answer.status >= 400 && answer.status < 500)
+  }
 }
 if (snippet.PATCH) {
   const response = await snippet.PATCH(new Request('http://app.example/api/guilds/' + guildId, { method: 'PATCH', headers }))
@@ -43,6 +50,14 @@ if (snippet.server) {
   const url = 'http://127.0.0.1:' + snippet.server.address().port
   console.log('server', (await fetch(url, { headers })).status)
   console.log('server without session', (await fetch(url)).status)
+  const bad = (bytes) => new Promise((resolve) => {
+    const socket = connect(snippet.server.address().port, '127.0.0.1', () => socket.end(bytes))
+    socket.on('error', resolve).on('close', resolve).resume()
+  })
+  await bad('GET //%ff?% HTTP/1.1\\r\\nhost: [\\r\\nauthorization: Bearer \\r\\nconnection: close\\r\\n\\r\\n')
+  await bad('POST * HTTP/1.1\\r\\nhost: a\\r\\ncontent-length: 9\\r\\n\\r\\n{')
+  await bad('not http at all\\r\\n\\r\\n')
+  console.log('server after bad requests', (await fetch(url, { headers })).status)
   snippet.server.closeAllConnections()
   snippet.server.close()
 }
@@ -90,12 +105,14 @@ describe('every snippet of the documents', () => {
     const { exitCode, output } = await run([file.href, user!.accessToken, guild.id], discord, stores)
     expect(output).not.toMatch(/Error/)
     expect(exitCode).toBe(0)
-    if (/export const GET/.test(code)) expect(output).toMatch(/GET 200\nGET without session 401/)
+    if (/export const GET/.test(code))
+      expect(output).toMatch(/GET 200\nGET without session 401\n(GET of a bad request true\n){3}/)
     if (/export const PATCH/.test(code)) expect(output).toMatch(/PATCH (200|403)/)
     for (const [, printed] of code.matchAll(/console\.log\('([\w ]+)',/g)) expect(output).toContain(printed!)
     if (code.includes("'own session'")) expect(output).toMatch(/own session 200\nno session 401/)
     if (/export const me/.test(code)) expect(output).toMatch(/me string/)
-    if (/export const server/.test(code)) expect(output).toMatch(/server 200\nserver without session 401/)
+    if (/export const server/.test(code))
+      expect(output).toMatch(/server 200\nserver without session 401\nserver after bad requests 200/)
   })
 })
 
