@@ -54,16 +54,10 @@ export type { BotGuilds } from './ledger/bot-guilds.ts'
 export type { MembershipLedger, UserExport } from './ledger/membership-ledger.ts'
 export type { AgeOfUsers, LedgerSummary } from './ledger/membership-store.ts'
 export type { RefreshCounts, RefreshOptions } from './ledger/refresh-due.ts'
-export {
-  type BatchKey,
-  type BatchOptions,
-  type BatchProgress,
-  type BatchResult,
-  batch,
-  type SendContext,
-} from './quota/batch.ts'
+export { batch } from './quota/batch.ts'
+export type { BatchKey, BatchOptions, BatchProgress, BatchResult, SendContext } from './quota/batch-options.ts'
 export type { KeyVault, VaultKey } from './quota/key-vault.ts'
-export type { OwnerQuota, TakeAnswer } from './quota/owner-quota.ts'
+export type { OwnerQuota, RunContext, RunOptions, TakeAnswer } from './quota/owner-quota.ts'
 export type { QuotaAnswer } from './quota/quota-answer.ts'
 export { readQuotaHeaders } from './quota/quota-headers.ts'
 export type { AuthRequest, Session, SessionContext, SessionResolver } from './sessions/session.ts'

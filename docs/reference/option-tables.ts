@@ -15,7 +15,8 @@ import { GUARD_OPTIONS } from '../../src/instance/guard-options.ts'
 import { KEY_VAULT_OPTIONS } from '../../src/instance/key-vault.ts'
 import { OWNER_QUOTA_OPTIONS } from '../../src/instance/quota.ts'
 import { LEDGER_OPTIONS } from '../../src/ledger/membership-ledger.ts'
-import { BATCH_OPTIONS } from '../../src/quota/batch.ts'
+import { BATCH_OPTIONS } from '../../src/quota/batch-options.ts'
+import { RUN_OPTIONS } from '../../src/quota/owner-quota.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
 
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
@@ -34,6 +35,7 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   OWNER_QUOTA_OPTIONS,
   KEY_VAULT_OPTIONS,
   BATCH_OPTIONS,
+  RUN_OPTIONS,
   EXPRESS_AUTH_OPTIONS,
   EXPRESS_LOGIN_OPTIONS,
   FASTIFY_OPTIONS,

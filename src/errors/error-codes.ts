@@ -120,7 +120,16 @@ export const ERROR_CODES = {
     'give `add` an owner, or mend `ownerOf`',
   ],
   QUOTA_FULL: ['HoldfastError', 'too many owners have limits of their own', 'raise `maxOwners`'],
-  QUOTA_NEVER: ['HoldfastError', 'batch: every owner has the limit 0', 'raise a limit with `setLimit`'],
+  QUOTA_NEVER: [
+    'HoldfastError',
+    'batch and run: every owner has the limit 0, or the request costs more than a window may have',
+    'raise a limit with `setLimit`, or split the request',
+  ],
+  QUOTA_DEADLINE: [
+    'HoldfastError',
+    'run: the turn or the answer did not come in time; the message says whether it was sent',
+    'give it longer, or raise the limit',
+  ],
   BATCH_DEADLINE: [
     'HoldfastError',
     'the batch ended at its deadline; the message says whether the request had been sent',

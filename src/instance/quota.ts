@@ -6,6 +6,7 @@ import { ConfigError } from '../errors/errors.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
 import { MemoryPools } from '../quota/memory-pools.ts'
 import { type OwnerQuota, PooledQuota, type QuotaSettings, readQuotaSettings } from '../quota/owner-quota.ts'
+import { Runs } from '../quota/runs.ts'
 import { OwnerPools } from '../redis/owner-pools.ts'
 import type { Names } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
@@ -59,11 +60,20 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
   const events = beside.parts ? [own, beside.events] : [own]
   const redis = beside.redis(options.redis)
   const settings = readQuotaSettings(options, redis ? marginInRedis : () => 0)
-  const { windowMs } = settings.window
+  const { window } = settings
+  const runs = (quota: OwnerQuota) => new Runs(quota)
   if (!redis) {
     let names: Names | undefined
     const store = new MemoryPools({ ...settings, clock })
-    return new PooledQuota({ store, windowMs, clock, events, names: () => (names ??= beside.names()) })
+    return new PooledQuota({
+      store,
+      window,
+      isShared: false,
+      runs,
+      clock,
+      events,
+      names: () => (names ??= beside.names()),
+    })
   }
   const { name } = options
   if (name === undefined)
@@ -74,7 +84,16 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
   oneOfAName(redis.connection, name, settings)
   const names = () => redis.naming.names
   const store = new OwnerPools({ ...settings, name, connection: redis.connection, names, clock })
-  return new PooledQuota({ store, windowMs, clock, events, names, onClose: async () => redis.close() })
+  return new PooledQuota({
+    store,
+    window,
+    isShared: true,
+    runs,
+    clock,
+    events,
+    names,
+    onClose: async () => redis.close(),
+  })
 }
 
 /** What the quotas of each name on a connection were made with. */

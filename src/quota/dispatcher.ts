@@ -1,11 +1,21 @@
 import { LRUCache } from 'lru-cache'
+import { closedError, HoldfastError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import { Lane } from './lane.ts'
-import type { Taken } from './owner-pool.ts'
+import { OwnerPool, type Taken, type Window } from './owner-pool.ts'
 import { type OwnerChange, type OwnerQuota, PooledQuota } from './owner-quota.ts'
 
 /** Owners of whom something is remembered while no batch uses them. */
 const REMEMBERED_OWNERS = 10_000
+/** Keys with a limit of their own whose calls are remembered. */
+const REMEMBERED_KEYS = 100_000
+/** How often owners that everybody waits for are asked about, where other processes may have changed them. */
+const LOOK_EVERY_MS: Milliseconds = 150
+/** So many of them, in turn. */
+const LOOKED_AT = 64
+
+/** What has to be there of a quota for its calls to be spent. */
+export type SpendableQuota = Pick<OwnerQuota, 'take' | 'state' | 'learn'>
 
 /** A batch, as the dispatcher sees it. */
 export interface Contender {
@@ -13,6 +23,14 @@ export interface Contender {
   readonly lanes: readonly Lane[]
   /** Whether it has a request that could go now. */
   readonly wants: boolean
+  /** Calls its next request counts for. */
+  readonly cost: number
+  /** When its own rules let its next request go to that owner: `now`, later, or Infinity for when an answer comes. */
+  readyAt(lane: Lane, now: Milliseconds): Milliseconds
+  /** Whether its next request costs more than that owner may make in a window. */
+  neverGoes(lane: Lane): boolean
+  /** Its next request is never sent. */
+  skips(): void
   /** Sends one request. `opensMs` as in `Taken`. */
   go(lane: Lane, opensMs: Milliseconds | undefined): void
   /** Nothing can go before `until` (monotonic); undefined: it waits for an answer, or not at all. */
@@ -28,28 +46,34 @@ export interface Contender {
  * that are open. Reserving comes before sending, so no call goes that the quota did not give.
  */
 export class Dispatcher {
-  static readonly #ofQuota = new WeakMap<OwnerQuota, Dispatcher>()
+  static readonly #ofQuota = new WeakMap<SpendableQuota, Dispatcher>()
   readonly clock: Clock
-  readonly quota: OwnerQuota
-  readonly #take: (owner: string) => Promise<Taken>
+  readonly quota: SpendableQuota
+  /** The quota's window; undefined for a quota of somebody's own. */
+  readonly window: Window | undefined
+  readonly #isShared: boolean
+  readonly #take: (owner: string, cost: number) => Promise<Taken>
   /** Who was served least lately comes first. */
   readonly #contenders = new Set<Contender>()
   readonly #lanes = new Map<string, Lane>()
   readonly #remembered = new LRUCache<string, Lane>({ max: REMEMBERED_OWNERS })
+  readonly #keyPools = new LRUCache<string, OwnerPool>({ max: REMEMBERED_KEYS })
   #serving = false
   #again = false
   #cancelAlarm: () => void = () => {}
 
-  private constructor(quota: OwnerQuota) {
+  private constructor(quota: SpendableQuota) {
     this.quota = quota
     const pooled = quota instanceof PooledQuota ? quota : undefined
     // A quota of somebody's own keeps the machine's time.
     this.clock = pooled?.clock ?? systemClock
-    this.#take = pooled ? (owner) => pooled.reserve(owner) : (owner) => quota.take(owner)
-    pooled?.onChange((owner, change) => this.#reopen(owner, change))
+    this.#take = pooled ? (owner, cost) => pooled.reserve(owner, cost) : (owner, cost) => quota.take(owner, cost)
+    this.window = pooled?.window
+    this.#isShared = pooled?.isShared ?? false
+    pooled?.onChange((owner, change) => this.#hear(owner, change))
   }
 
-  static of(quota: OwnerQuota): Dispatcher {
+  static of(quota: SpendableQuota): Dispatcher {
     let dispatcher = Dispatcher.#ofQuota.get(quota)
     if (!dispatcher) {
       dispatcher = new Dispatcher(quota)
@@ -58,15 +82,23 @@ export class Dispatcher {
     return dispatcher
   }
 
-  /** The lane of an owner, with what the quota says of it. Kept until whoever asked has joined and left. */
-  lane(owner: string, { limit, remaining }: { readonly limit: number; readonly remaining: number }): Lane {
+  /** The lane of an owner. Kept until whoever asked has joined and left. */
+  lane(owner: string): Lane {
     const lane = this.#lanes.get(owner) ?? this.#remembered.get(owner) ?? new Lane(owner)
     this.#lanes.set(owner, lane)
-    lane.limit = limit
-    lane.remaining = remaining
     // Somebody may have given more since it was closed.
     if (lane.closedUntil === Number.POSITIVE_INFINITY) lane.reopen()
     return lane
+  }
+
+  /** What calls with this key are counted by, whichever batch makes them. */
+  keyPool(key: string): OwnerPool {
+    let pool = this.#keyPools.get(key)
+    if (!pool) {
+      pool = new OwnerPool()
+      this.#keyPools.set(key, pool)
+    }
+    return pool
   }
 
   join(contender: Contender): void {
@@ -109,20 +141,33 @@ export class Dispatcher {
   /** Whether a call of this batch went. */
   async #serveOne(contender: Contender): Promise<boolean> {
     for (;;) {
-      const lane = fullest(contender.lanes, this.clock.monotonic())
+      if (contender.wants && contender.lanes.every((lane) => contender.neverGoes(lane))) {
+        contender.skips()
+        if (!contender.wants) return false
+        continue
+      }
+      const { cost } = contender
+      const lane = fullest(contender, this.clock.monotonic())
       if (!lane) return false
       try {
-        const taken = await this.#take(lane.owner)
+        const taken = await this.#take(lane.owner, cost)
         if (!taken.ok) {
+          if (cost > 1 && taken.retryAfterMs === Number.POSITIVE_INFINITY) {
+            // More than a window has: others may cost less.
+            lane.limit = (await this.quota.state(lane.owner)).limit
+            if (lane.limit > 0) continue
+          }
           // Never at once again: a quota that says 0 would be asked for ever.
           lane.closedUntil = this.clock.monotonic() + Math.max(1, taken.retryAfterMs)
-          lane.remaining = lane.limit
+          lane.leftWhenClosed = taken.remaining
+          lane.remaining = Math.max(lane.remaining, lane.largest)
           continue
         }
         lane.remaining = taken.remaining
+        lane.largest = Math.max(lane.largest, taken.remaining + cost)
         if (taken.opensMs !== undefined) await this.#charge(lane, taken.remaining)
         // It may have ended while the quota was asked. The call that was taken then stays unused.
-        if (contender.wants) contender.go(lane, taken.opensMs)
+        if (contender.wants && contender.cost <= cost) contender.go(lane, taken.opensMs)
         return true
       } catch (error) {
         contender.fails(error)
@@ -148,37 +193,88 @@ export class Dispatcher {
         contender.waits(undefined)
         continue
       }
-      const readyAt = Math.min(...contender.lanes.map((lane) => lane.readyAt(now)))
-      if (readyAt !== Number.POSITIVE_INFINITY) contender.waits(readyAt)
-      else if (contender.lanes.every((lane) => lane.closedUntil === Number.POSITIVE_INFINITY)) contender.givesUp()
-      else contender.waits(undefined)
+      const readyAt = soonest(contender, now)
+      const isShut = ({ closedUntil }: Lane) => closedUntil === Number.POSITIVE_INFINITY
+      if (contender.lanes.every((lane) => isShut(lane) || contender.neverGoes(lane))) contender.givesUp()
+      else {
+        // A probe's answer is no wait that anybody could put a time to.
+        const isOpen = (lane: Lane) => now >= lane.closedUntil && contender.readyAt(lane, now) <= now
+        contender.waits(contender.lanes.some(isOpen) || readyAt === Number.POSITIVE_INFINITY ? undefined : readyAt)
+      }
       earliest = Math.min(earliest, readyAt)
     }
-    if (earliest === Number.POSITIVE_INFINITY) return
-    this.#cancelAlarm = alarm(this.clock, earliest - now, () => this.serve())
+    if (this.#isShared && earliest - now > LOOK_EVERY_MS && [...this.#contenders].some(({ wants }) => wants))
+      this.#cancelAlarm = alarm(this.clock, LOOK_EVERY_MS, () => void this.#look())
+    else if (earliest !== Number.POSITIVE_INFINITY)
+      this.#cancelAlarm = alarm(this.clock, earliest - now, () => this.serve())
   }
 
-  #reopen(owner: string, change: OwnerChange): void {
+  /** Asks about owners that are waited for: another process may have raised their limit, or reset them. */
+  async #look(): Promise<void> {
+    const now = this.clock.monotonic()
+    const waited: Lane[] = []
+    for (const [owner, lane] of this.#lanes) {
+      if (waited.length >= LOOKED_AT) break
+      if (lane.closedUntil <= now) continue
+      waited.push(lane)
+      // To the back, so that all have their turn.
+      this.#lanes.delete(owner)
+      this.#lanes.set(owner, lane)
+    }
+    await Promise.all(
+      waited.map(async (lane) => {
+        const left = await this.quota.state(lane.owner).then(
+          ({ remaining }) => remaining,
+          // Redis is away, or the quota closed: the next take tells.
+          () => 0,
+        )
+        if (left > lane.leftWhenClosed) lane.reset()
+      }),
+    )
+    this.serve()
+  }
+
+  #hear(owner: string, change: OwnerChange): void {
+    if (change === 'close') {
+      for (const contender of [...this.#contenders]) contender.fails(closedError())
+      return
+    }
     if (change === 'reset') this.#remembered.delete(owner)
     const lane = this.#lanes.get(owner)
     if (!lane) return
-    if (change === 'reset') lane.forget()
+    if (change === 'reset') lane.reset()
     else lane.reopen()
     this.serve()
   }
 }
 
 /** The lane with most left of those that are open; one that nothing is known of first, so that its window begins early. */
-function fullest(lanes: readonly Lane[], now: Milliseconds): Lane | undefined {
+function fullest(contender: Contender, now: Milliseconds): Lane | undefined {
+  const { lanes, cost } = contender
   let best: Lane | undefined
   let bestLeft = Number.NEGATIVE_INFINITY
   for (const lane of lanes) {
-    if (lane.readyAt(now) > now) continue
+    if (lane.readyAt(now) > now || (cost > 1 && lane.limit < cost)) continue
     const left = lane.isKnown(now) ? lane.remaining : Number.POSITIVE_INFINITY
-    if (left > bestLeft) {
-      best = lane
-      bestLeft = left
-    }
+    if (left <= bestLeft || contender.readyAt(lane, now) > now) continue
+    best = lane
+    bestLeft = left
   }
   return best
+}
+
+/** When the first of its owners could make a call; Infinity where an answer has to come first, or never. */
+function soonest(contender: Contender, now: Milliseconds): Milliseconds {
+  let earliest = Number.POSITIVE_INFINITY
+  for (const lane of contender.lanes)
+    earliest = Math.min(earliest, Math.max(lane.readyAt(now), contender.readyAt(lane, now)))
+  return earliest
+}
+
+/** The reason of a request that no window could ever take. */
+export function tooDear(cost: number): HoldfastError {
+  return new HoldfastError(
+    'QUOTA_NEVER',
+    `this request costs ${cost} calls, and no owner of these keys may make so many in a window; split it, or raise a limit`,
+  )
 }

@@ -8,6 +8,8 @@ const LONGEST_BACKOFF_MS: Milliseconds = 5 * 60_000
 /** Ends that two answers tell differ by this, because one came back slower. */
 const SOONER_MS: Milliseconds = 100
 const FIRST_GUESS_MS: Milliseconds = 1_000
+/** A probe without an answer is given up as hung after so many of them. */
+const USUAL_ROUND_TRIPS = 4
 
 /** A call under way. */
 export interface Sent {
@@ -27,7 +29,12 @@ export class Lane {
   readonly owner: string
   /** What the quota last said is left; how lanes are compared. */
   remaining: number
-  limit = 0
+  /** Calls a window may have, where that was asked: only what costs several needs to know. */
+  limit = Number.POSITIVE_INFINITY
+  /** The most that was ever left. */
+  largest = 0
+  /** What was left when a take was refused: too little for it. */
+  leftWhenClosed = 0
   /** Before this a take would be refused; monotonic, Infinity for never. */
   closedUntil: Milliseconds = 0
   /** Before this a 429 forbids it. */
@@ -35,6 +42,8 @@ export class Lane {
   readonly #sent = new Set<Sent>()
   #probe: Sent | undefined
   #heardAt: Milliseconds | undefined
+  /** Probes in a row that hang. */
+  #silent = 0
   #closings = 0
   #refusals = 0
   #windows = 0
@@ -45,10 +54,11 @@ export class Lane {
     this.remaining = 0
   }
 
-  /** When a call may be tried: `now` if at once, Infinity where an answer has to come first, or never. */
+  /** When a call may be tried: `now` if at once, Infinity for never. Where an answer has to come first, when it is overdue. */
   readyAt(now: Milliseconds): Milliseconds {
     if (now < this.closedUntil) return this.closedUntil
-    return this.#probe ? Number.POSITIVE_INFINITY : now
+    if (!this.#probe) return now
+    return Math.max(now, this.#probe.at + this.#patienceMs)
   }
 
   isKnown(now: Milliseconds): boolean {
@@ -58,7 +68,10 @@ export class Lane {
   /** A call goes. The first to an unknown owner is its probe: the others wait for what it teaches. */
   send(now: Milliseconds): Sent {
     const sent = { at: now, lane: this, closings: this.#closings, windows: this.#windows }
-    if (!this.isKnown(now)) this.#probe = sent
+    if (!this.isKnown(now)) {
+      if (this.#probe) this.#silent++
+      this.#probe = sent
+    }
     this.#sent.add(sent)
     return sent
   }
@@ -66,7 +79,8 @@ export class Lane {
   /** The call has ended, well or not. */
   ended(sent: Sent, now: Milliseconds): void {
     this.#sent.delete(sent)
-    if (this.#probe === sent) this.#probe = undefined
+    if (this.#probe === sent || sent.closings === this.#closings) this.#probe = undefined
+    this.#silent = 0
     // What was under way when a 429 came says nothing of what comes after it.
     if (sent.closings === this.#closings) this.#heardAt = now
     this.#roundTripMs = Math.max(now - sent.at, this.#roundTripMs * 0.9)
@@ -90,17 +104,20 @@ export class Lane {
     this.#heldUntil = Math.max(this.#heldUntil, now + waitMs)
     this.closedUntil = Math.max(this.closedUntil, this.#heldUntil)
     this.#heardAt = undefined
-    this.remaining = this.limit
+    this.remaining = Math.max(this.remaining, this.largest)
+    this.leftWhenClosed = 0
     return waitMs
   }
 
   /** The quota may give again: somebody set another limit. */
   reopen(): void {
+    this.limit = Number.POSITIVE_INFINITY
     this.closedUntil = this.#heldUntil
   }
 
   /** Nothing that was heard holds any more: one call goes first, as to an owner that nothing is known of. */
-  forget(): void {
+  reset(): void {
+    this.limit = Number.POSITIVE_INFINITY
     this.#closings++
     this.#refusals = 0
     this.#heardAt = undefined
@@ -126,6 +143,11 @@ export class Lane {
   /** Whether this call was sent before the window that is open began, so that its count is another window's. */
   isOfAnEarlierWindow(sent: Sent): boolean {
     return sent.windows !== this.#windows
+  }
+
+  /** A probe that hangs is followed by another one: each time twice as late. */
+  get #patienceMs(): Milliseconds {
+    return USUAL_ROUND_TRIPS * (this.#roundTripMs || FIRST_GUESS_MS) * 2 ** Math.min(this.#silent, 10)
   }
 
   get isIdle(): boolean {

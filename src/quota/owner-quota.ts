@@ -1,3 +1,5 @@
+import { anAbortSignal, milliseconds, wholeNumber } from '../config/accepted.ts'
+import { type OptionTable, optionsOf } from '../config/options.ts'
 import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import type { Names } from '../secrets/key-ring.ts'
@@ -33,12 +35,37 @@ export interface OwnerQuota {
    */
   learn(owner: string, answer: QuotaAnswer): Promise<void>
   /**
+   * One call: waits for the owner's turn, sends, learns, and goes again after a 429 (an error with `retryAfterMs`),
+   * behind those that wait already. Resolves and rejects as `send` does; after the last attempt with that 429's error.
+   * Rejects with QUOTA_DEADLINE after `deadlineMs`, QUOTA_NEVER where the owner may never make such a call, the signal's
+   * reason when that aborts, and BATCH_SEND_TIMEOUT where one `send` takes longer than 60 s.
+   */
+  run<Result>(owner: string, send: (context: RunContext) => Promise<Result>, options?: RunOptions): Promise<Result>
+  /**
    * Forgets all that was counted and learned of this owner, in every process that shares the store: a 429's wait, a told
    * limit, calls used. A limit that was set stays. What others leased is spent for at most a quarter of a second more.
    */
   reset(owner: string): Promise<void>
   /** Ends it; gives back what was leased of Redis. Idempotent. */
   close(): Promise<void>
+}
+
+/** What the `send` of a `run` gets. */
+export interface RunContext {
+  /** Aborts when the run is given up. */
+  readonly signal: AbortSignal
+  /** Teaches the quota what the answer says. Never throws. */
+  learn(answer: QuotaAnswer): void
+}
+
+export interface RunOptions {
+  readonly signal?: AbortSignal
+  /** From the call of `run` to its end. Default: as long as it takes. */
+  readonly deadlineMs?: Milliseconds
+  /** Calls it counts for. Default 1. */
+  readonly cost?: number
+  /** Tries where it meets 429s. Default 5. */
+  readonly maxAttempts?: number
 }
 
 /** What `take` answers: `remaining` is what is left of the window, `retryAfterMs` how long until so much could be taken. */
@@ -86,8 +113,25 @@ export function readQuotaSettings(
   return { limits: { fallback: limit, own }, window: { windowMs, marginMs }, maxOwners }
 }
 
-/** What somebody did to an owner: set a limit, or had all forgotten. */
-export type OwnerChange = 'limit' | 'reset'
+/** Makes the calls of `run`. */
+interface Runner {
+  run<Result>(owner: string, send: (context: RunContext) => Promise<Result>, options: RunOptions): Promise<Result>
+}
+
+/** The options of `run`. */
+export const RUN_OPTIONS = optionsOf(
+  'run',
+  {
+    signal: { means: 'ends the wait and the call', accepts: anAbortSignal },
+    deadlineMs: { means: 'from the call of `run` to its end', accepts: milliseconds(), preset: 'none' },
+    cost: { means: 'calls it counts for', accepts: wholeNumber(1), preset: '1' },
+    maxAttempts: { means: 'tries where it meets 429s', accepts: wholeNumber(1, 1000), preset: '5' },
+  } satisfies OptionTable<keyof RunOptions>,
+  'call',
+)
+
+/** What somebody did to an owner: set a limit, or had all forgotten; or ended the quota. */
+export type OwnerChange = 'limit' | 'reset' | 'close'
 
 /** The quota that `createOwnerQuota` makes: checks, tells events, and leaves counting to the store. */
 export class PooledQuota implements OwnerQuota {
@@ -96,24 +140,33 @@ export class PooledQuota implements OwnerQuota {
   readonly #events: readonly Events[]
   readonly #names: () => Names
   readonly #onClose: () => Promise<void>
-  readonly #windowMs: Milliseconds
+  readonly window: Window
+  /** Whether other processes count with us. */
+  readonly isShared: boolean
   readonly #listeners = new Set<(owner: string, change: OwnerChange) => void>()
+  readonly #makeRuns: (quota: OwnerQuota) => Runner
+  #runs: Runner | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: {
     store: PoolStore
-    windowMs: Milliseconds
+    window: Window
+    isShared: boolean
     clock: Clock
     events: readonly Events[]
+    /** Who waits for turns, where somebody calls `run`. */
+    runs: (quota: OwnerQuota) => Runner
     /** Names owners in events: an owner is mostly a user's id. */
     names: () => Names
     onClose?: () => Promise<void>
   }) {
     this.clock = options.clock
     this.#store = options.store
-    this.#windowMs = options.windowMs
+    this.window = options.window
+    this.isShared = options.isShared
     this.#events = options.events
     this.#names = options.names
+    this.#makeRuns = options.runs
     this.#onClose = options.onClose ?? (async () => {})
   }
 
@@ -157,7 +210,20 @@ export class PooledQuota implements OwnerQuota {
         'INVALID_OPTION',
         'learn: give an object with what the answer said, such as { remaining }',
       )
-    await this.#store.learn(owner, believed(answer, this.#windowMs))
+    await this.#store.learn(owner, believed(answer, this.window.windowMs))
+  }
+
+  async run<Result>(
+    owner: string,
+    send: (context: RunContext) => Promise<Result>,
+    options: RunOptions = {},
+  ): Promise<Result> {
+    this.#check('run', owner)
+    if (typeof send !== 'function')
+      throw new HoldfastError('INVALID_OPTION', 'run: the second argument must be a function that makes the call')
+    RUN_OPTIONS.check(options)
+    this.#runs ??= this.#makeRuns(this)
+    return this.#runs.run(owner, send, options)
   }
 
   async reset(owner: string): Promise<void> {
@@ -174,6 +240,7 @@ export class PooledQuota implements OwnerQuota {
 
   close(): Promise<void> {
     this.#closing ??= (async () => {
+      for (const listener of this.#listeners) listener('', 'close')
       await this.#store.close()
       await this.#onClose()
     })()

@@ -225,6 +225,33 @@ describe('without a secret', () => {
   })
 })
 
+describe.skipIf(!inject('redisUrl'))('a batch that waits', () => {
+  beforeAll(() => {
+    vi.stubEnv('HOLDFAST_SECRET', SECRET)
+    return () => vi.unstubAllEnvs()
+  })
+
+  test.each(['setLimit', 'reset'] as const)('goes on soon after another process called %s', async (change) => {
+    const namespace = newNamespace()
+    const [one, other] = [1, 2].map(() => quotaOn(inject('redisUrl')!, namespace, { windowMs: 60_000 })) as [
+      OwnerQuota,
+      OwnerQuota,
+    ]
+    await other.take('b')
+    let sent = 0
+    const running = batch(
+      Array.from({ length: 12 }, (_, index) => index),
+      { keys: [{ key: 'k', owner: 'a' }], quota: one, send: async () => void sent++ },
+    )
+    await expect.poll(() => sent, { timeout: 5_000, interval: 10 }).toBe(10)
+    const wait = change === 'setLimit' ? other.setLimit('a', 20) : other.reset('a')
+    await wait
+    // Its window has most of a minute still to go.
+    await expect.poll(() => sent, { timeout: 5_000, interval: 10 }).toBe(12)
+    expect((await running).every(({ status }) => status === 'fulfilled')).toBe(true)
+  })
+})
+
 describe.skipIf(!inject('redisServers'))('a quota whose Redis is in trouble', () => {
   const own = async (): Promise<RedisServer> => {
     vi.stubEnv('HOLDFAST_SECRET', SECRET)
@@ -256,6 +283,17 @@ describe.skipIf(!inject('redisServers'))('a quota whose Redis is in trouble', ()
     const other = quotaOn(server.url, 'main', { limit: 1_000, windowMs: 60_000 })
     expect(await other.take('a')).toMatchObject({ ok: false })
   })
+
+  test('keeps a batch that is begun while it is away waiting, and lets it go on once it is back', async () => {
+    const server = await own()
+    await server.kill()
+    const quota = quotaOn(server.url, 'main', { limit: 10_000, windowMs: 60_000 })
+    const keys = Array.from({ length: 2_000 }, (_, index) => ({ key: `k${index}`, owner: `o${index}` }))
+    const running = batch([1, 2, 3], { keys, quota, send: async (n) => n })
+    await sleep(500)
+    await server.start()
+    expect((await running).map((result) => result.status === 'fulfilled' && result.value)).toEqual([1, 2, 3])
+  }, 20_000)
 
   test('started again from its snapshot, gives nothing of a window a second time', async () => {
     const { createClient } = await import('@keyv/redis')

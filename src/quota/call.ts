@@ -1,0 +1,80 @@
+import { HoldfastError } from '../errors/errors.ts'
+import type { Milliseconds } from '../time/clock.ts'
+import { abandonable, withDeadline } from '../time/deadline.ts'
+import type { Dispatcher } from './dispatcher.ts'
+import type { Lane } from './lane.ts'
+import type { QuotaAnswer } from './quota-answer.ts'
+
+/** How a call ended. `refused`: a 429; `key dead`: by the error's own word; `ended`: whoever wanted it wants it no more. */
+export type Outcome<Result> =
+  | { readonly how: 'fulfilled'; readonly value: Result }
+  | { readonly how: 'refused' | 'key dead' | 'failed' | 'ended'; readonly reason: unknown }
+
+/**
+ * Makes one call that was taken from the quota, and teaches quota and lane what came of it. Whoever uses it serves the
+ * dispatcher afterwards. Never rejects.
+ */
+export async function call<Result>(options: {
+  readonly dispatcher: Dispatcher
+  readonly lane: Lane
+  /** As in `Taken`. */
+  readonly opensMs: Milliseconds | undefined
+  readonly sendTimeoutMs: Milliseconds
+  /** Aborts when nobody wants the answer any more. */
+  readonly ending: AbortSignal
+  readonly send: (signal: AbortSignal, learn: (answer: QuotaAnswer) => void) => Promise<Result>
+}): Promise<Outcome<Result>> {
+  const { dispatcher, lane, opensMs, sendTimeoutMs, ending } = options
+  const { clock } = dispatcher
+  const sent = lane.send(clock.monotonic())
+  let isTold = false
+  const learn = (answer: QuotaAnswer) => {
+    // Without the end of its window nobody can tell whose count it is.
+    const { remaining, ...rest } = answer ?? {}
+    const told = rest.resetAfterMs === undefined && lane.isOfAnEarlierWindow(sent) ? rest : answer
+    isTold ||= rest.resetAfterMs !== undefined
+    teach(dispatcher, lane, told)
+    if (rest.resetAfterMs !== undefined) lane.told(clock.monotonic() + rest.resetAfterMs)
+  }
+  const late = () =>
+    new HoldfastError(
+      'BATCH_SEND_TIMEOUT',
+      `send took longer than ${sendTimeoutMs} ms; the call may have been counted, and is not sent again`,
+    )
+  let outcome: Outcome<Result>
+  try {
+    const value = await withDeadline(clock, sendTimeoutMs, [ending], late, (signal) =>
+      abandonable(() => options.send(signal, learn), signal),
+    )
+    outcome = { how: 'fulfilled', value }
+  } catch (reason) {
+    outcome = { how: isKeyDead(reason) ? 'key dead' : 'failed', reason }
+  }
+  const now = clock.monotonic()
+  lane.ended(sent, now)
+  if (ending.aborted) return { how: 'ended', reason: ending.reason }
+  const waitMs = outcome.how === 'fulfilled' ? undefined : namedWait(outcome.reason)
+  if (outcome.how !== 'fulfilled' && waitMs !== undefined) {
+    teach(dispatcher, lane, { retryAfterMs: lane.refused(sent, waitMs, now) })
+    return { how: 'refused', reason: outcome.reason }
+  }
+  if (outcome.how === 'key dead') return outcome
+  lane.accepted()
+  // The upstream's window began when this call arrived, so it ends no later than this.
+  if (opensMs !== undefined && !isTold) teach(dispatcher, lane, { resetAfterMs: opensMs })
+  return outcome
+}
+
+function teach({ quota }: Dispatcher, { owner }: Lane, answer: QuotaAnswer): void {
+  // Inside a promise: a quota that throws, or was closed, is for the next take to tell of.
+  new Promise<void>((resolve) => resolve(quota.learn(owner, answer))).catch(() => {})
+}
+
+function isKeyDead(error: unknown): boolean {
+  return (error as { keyDead?: unknown } | null | undefined)?.keyDead === true
+}
+
+function namedWait(error: unknown): Milliseconds | undefined {
+  const ms = (error as { retryAfterMs?: unknown } | null | undefined)?.retryAfterMs
+  return typeof ms === 'number' && Number.isFinite(ms) && ms >= 0 ? ms : undefined
+}
