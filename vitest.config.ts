@@ -20,6 +20,17 @@ export const alias = Object.entries(doors).flatMap(([door, target]) => {
 
 const servers = filesThatNeedServers(path('test')).map((file) => relative(root, file))
 const long = 'test/long/**/*.test.ts'
+const packages = '**/node_modules/**'
+
+/**
+ * Tests of what happens within some milliseconds of another process, a server or a browser: one file at a time, because a
+ * neighbour that takes the processor from them makes them late.
+ */
+const alone = servers.filter((file) =>
+  /[\\/](redis|keyv)[\\/]|two-instances|shared-tier|fleet|owner-quota-redis|trouble|browser[\\/]|dashboard|start\.test/.test(
+    file,
+  ),
+)
 
 /** What builds and starts what tests need; each installs it where it is missing. */
 const setups = ['build', 'global-redis', 'postgres', 'chromium'].map((name) => `test/support/${name}.ts`)
@@ -43,16 +54,18 @@ export default defineConfig({
     maxWorkers: Math.max(3, availableParallelism()),
     projects: [
       /** In one process, without any server but those on loopback that a test starts itself. */
-      project('unit', { include: ['test/**/*.test.ts'], exclude: [long, ...servers] }),
+      project('unit', { include: ['test/**/*.test.ts'], exclude: [long, packages, ...servers] }),
       /** With Redis, PostgreSQL, other processes, a browser or the built package. */
       project('servers', {
         include: servers,
-        exclude: [long],
+        exclude: [long, packages, ...alone],
         globalSetup: setups,
       }),
+      project('alone', { include: alone, exclude: [packages], globalSetup: setups }),
       /** What takes long, or needs other people's builds and clients: `npm run test:long`. */
       project('long', {
         include: [long],
+        exclude: [packages],
         testTimeout: 300_000,
         hookTimeout: 300_000,
         globalSetup: setups,

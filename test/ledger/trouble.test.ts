@@ -146,7 +146,9 @@ describe('a file', () => {
     await until('written', () => events.some(({ type }) => type === 'ledger.recovered'))
   })
 
-  test('whose process was killed at any moment opens, and holds whole users as they were answered', async () => {
+  test('whose process was killed at any moment opens, and holds whole users as they were answered', {
+    timeout: 60_000,
+  }, async () => {
     const { discord, open } = await house(40)
     const file = join(folder(), 'app.db')
     const worker = join(folder(), 'worker.mjs')

@@ -14,7 +14,7 @@ const JOURNEY = /[\\/]journeys[\\/]/
 export function filesThatNeedServers(folder: string): string[] {
   const known = new Map<string, boolean>()
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.test.ts'))
+    .filter((file) => file.endsWith('.test.ts') && !/[\\/]?(node_modules|long)[\\/]/.test(file))
     .map((file) => join(folder, file))
     .filter((file) => JOURNEY.test(file) || needsServers(file, folder, known))
 }
