@@ -37,6 +37,12 @@ PORT in the environment: where the dashboard is (default 3000)`,
     words: STORY_WORDS,
     load: async () => (await import('./start.ts')).story,
   },
+  init: {
+    summary: 'write sign-in, one guarded route and .env.example into a Next, Express, Fastify or Hono project',
+    words: `--framework N next, express, fastify or hono, where package.json names several
+--yes         do not ask. What is there is never overwritten, with it or without`,
+    load: async () => (await import('./init.ts')).init,
+  },
   simulate: {
     summary: 'run a Discord to test against',
     words: `--port N --host ADDRESS --users N --guilds N --latency MS --seed N
