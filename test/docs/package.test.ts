@@ -50,6 +50,16 @@ describe('the package', () => {
   )
 })
 
+describe('the guides', () => {
+  const guides = [...packed].filter((file) => /^docs\/guides\/.*\.md$/.test(file))
+  const index = readFileSync(join(root, 'docs/README.md'), 'utf8')
+
+  test.each(guides)('%s is in the index, and says what to do on the worst day', (file) => {
+    expect(index).toContain(`(${file.slice('docs/'.length)})`)
+    expect(readFileSync(join(root, file), 'utf8')).toMatch(/\n## On the worst day\n\n\S/)
+  })
+})
+
 describe('the README', () => {
   test('names tests, benches and scripts that there are', () => {
     const paths = [...readme.matchAll(/`((?:test|bench|docs)\/[\w./-]+)`/g)].map(([, path]) => path!)
