@@ -1,4 +1,4 @@
-import { aFunction, anObject, checkedLater, text } from '../config/accepted.ts'
+import { aFunction, anObject, checkedLater, text, yesOrNo } from '../config/accepted.ts'
 import { CLOCK_OPTION } from '../config/holdfast-options.ts'
 import { type OptionTable, optionsOf } from '../config/options.ts'
 import { REDIS_OPTION, type RedisOptions } from '../config/redis.ts'
@@ -24,6 +24,11 @@ export interface OwnerQuotaOptions {
    * quota, in every process; those of different names never meet.
    */
   name?: string
+  /**
+   * Counts, and tells by `quota.refused` what it would refuse, but answers every `take` with `ok: true`, also where Redis
+   * is away: to see beside what you have today what limits would do. Default false.
+   */
+  dryRun?: boolean
   /** Limits of single owners: ceilings, which answers can only lower. */
   limits?: Record<string, number>
   /** Shares its Redis, clock, secret and events. */
@@ -61,6 +66,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
   const redis = beside.redis(options.redis)
   const settings = readQuotaSettings(options, redis ? marginInRedis : () => 0)
   const { window } = settings
+  const { dryRun = false } = options
   const runs = (quota: OwnerQuota) => new Runs(quota)
   if (!redis) {
     let names: Names | undefined
@@ -70,6 +76,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
       window,
       isShared: false,
       runs,
+      dryRun,
       clock,
       events,
       names: () => (names ??= beside.names()),
@@ -89,6 +96,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
     window,
     isShared: true,
     runs,
+    dryRun,
     clock,
     events,
     names,
@@ -130,6 +138,7 @@ export const OWNER_QUOTA_OPTIONS = optionsOf('createOwnerQuota', {
     means: 'which quota this is; required in Redis',
     accepts: text('1 to 64 letters, digits, "_", "." and "-"', /^[\w.-]{1,64}$/),
   },
+  dryRun: { means: 'counts and tells, but refuses nothing', accepts: yesOrNo, preset: 'false' },
   limits: { means: 'limits of single owners', accepts: checkedLater('an object of owner and limit'), preset: 'none' },
   holdfast: { means: 'shares its Redis, clock, secret and events', accepts: anObject('an instance') },
   redis: REDIS_OPTION,

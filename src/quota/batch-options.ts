@@ -100,6 +100,9 @@ export function keysByOwner(keys: readonly BatchKey[]): Map<string, BatchKey[]> 
   return byOwner
 }
 
+/** Calls under way at a time where nobody says how many. */
+export const DEFAULT_CONCURRENCY = 64
+
 /** The options of `batch`. */
 export const BATCH_OPTIONS = optionsOf(
   'batch',
@@ -127,6 +130,14 @@ export const BATCH_OPTIONS = optionsOf(
 
 export function checkBatch(requests: unknown, options: unknown): void {
   if (!Array.isArray(requests)) throw invalid('the requests must be an array')
+  BATCH_OPTIONS.check(options)
+}
+
+export function checkStream(requests: unknown, options: unknown): void {
+  const input = requests as { [Symbol.iterator]?: unknown; [Symbol.asyncIterator]?: unknown } | null | undefined
+  const isInput = typeof input?.[Symbol.iterator] === 'function' || typeof input?.[Symbol.asyncIterator] === 'function'
+  if (!isInput || typeof input === 'string')
+    throw invalid('the requests of a stream must be iterable, or async iterable')
   BATCH_OPTIONS.check(options)
 }
 

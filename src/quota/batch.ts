@@ -5,6 +5,7 @@ import {
   type BatchOptions,
   type BatchResult,
   checkBatch,
+  DEFAULT_CONCURRENCY,
   invalid,
   keysByOwner,
 } from './batch-options.ts'
@@ -15,7 +16,6 @@ import { OwnerKeys } from './owner-keys.ts'
 import type { Window } from './owner-pool.ts'
 import { RequestLine } from './request-line.ts'
 
-const DEFAULT_CONCURRENCY = 64
 const DEFAULT_ATTEMPTS = 5
 const DEFAULT_SEND_TIMEOUT_MS: Milliseconds = 60_000
 /** How a key's own calls are counted where the quota is somebody's own, and tells no window. */
@@ -27,8 +27,8 @@ const A_MINUTE: Window = { windowMs: 60_000, marginMs: 0 }
  *
  * Resolves to one result for each request, in their order, each settled on its own, as `Promise.allSettled` does. What is
  * left at the deadline is rejected with BATCH_DEADLINE, whose message says whether it had been sent; at an abort with
- * the signal's own reason; where no owner may make a call at all with QUOTA_NEVER, and so is a request that costs more than any owner may make in a window. Other batches on the same quota get
- * their turn call by call.
+ * the signal's own reason; where no owner may make a call at all with QUOTA_NEVER, and so is a request that costs more
+ * than any owner may make in a window. Other batches on the same quota get their turn call by call.
  *
  * Rejects with INVALID_OPTION for options that cannot be used: no keys, or one key with two owners.
  */
@@ -37,19 +37,50 @@ export async function batch<Request, Result>(
   options: BatchOptions<Request, Result>,
 ): Promise<Array<BatchResult<Result>>> {
   checkBatch(requests, options)
-  const owners = keysByOwner(options.keys)
-  if (requests.length === 0) return []
-  if (owners.size === 0) throw invalid('keys is empty: without a key nothing can be sent')
+  if (requests.length === 0 && keysByOwner(options.keys)) return []
   const dispatcher = Dispatcher.of(options.quota)
+  const keys = keysOf(options, dispatcher)
   if (options.signal?.aborted)
     return requests.map(() => ({ status: 'rejected', reason: options.signal!.reason as unknown }))
-  const lanes = [...owners.keys()].map((owner) => dispatcher.lane(owner))
-  return new Batch(requests, options, dispatcher, lanes, owners).run()
+  return spread(requests, options, dispatcher, keys)
+}
+
+/** The keys of each owner, for one batch or one stream. Throws INVALID_OPTION where there is none. */
+export function keysOf<Request, Result>(
+  options: BatchOptions<Request, Result>,
+  dispatcher: Dispatcher,
+): ReadonlyMap<string, OwnerKeys> {
+  const owners = keysByOwner(options.keys)
+  if (owners.size === 0) throw invalid('keys is empty: without a key nothing can be sent')
+  const rules = {
+    perKey: options.concurrencyPerKey ?? Number.POSITIVE_INFINITY,
+    perOwner: options.concurrencyPerOwner ?? Number.POSITIVE_INFINITY,
+    window: dispatcher.window ?? A_MINUTE,
+    poolOf: (key: string) => dispatcher.keyPool(key),
+  }
+  return new Map([...owners].map(([owner, given]) => [owner, new OwnerKeys(given, rules)]))
+}
+
+/** Sends checked requests with keys that others may use, too. */
+export async function spread<Request, Result>(
+  requests: readonly Request[],
+  options: BatchOptions<Request, Result>,
+  dispatcher: Dispatcher,
+  keys: ReadonlyMap<string, OwnerKeys>,
+): Promise<Array<BatchResult<Result>>> {
+  const owners = [...keys].filter(([, ofOwner]) => !ofOwner.isEmpty)
+  if (owners.length === 0) {
+    const reason = new HoldfastError('QUOTA_NEVER', 'every key that was given is dead; give others')
+    return requests.map(() => ({ status: 'rejected', reason }))
+  }
+  const batch = new Batch(requests, options, dispatcher, keys)
+  batch.lanes = owners.map(([owner]) => dispatcher.lane(owner))
+  return batch.run()
 }
 
 class Batch<Request, Result> implements Contender {
   /** Those whose keys are not all dead. */
-  lanes: readonly Lane[]
+  lanes: readonly Lane[] = []
   readonly #requests: readonly Request[]
   readonly #options: BatchOptions<Request, Result>
   readonly #dispatcher: Dispatcher
@@ -74,23 +105,13 @@ class Batch<Request, Result> implements Contender {
     requests: readonly Request[],
     options: BatchOptions<Request, Result>,
     dispatcher: Dispatcher,
-    lanes: readonly Lane[],
-    keys: Map<string, BatchKey[]>,
+    keys: ReadonlyMap<string, OwnerKeys>,
   ) {
     this.#requests = [...requests]
     this.#options = options
     this.#dispatcher = dispatcher
-    this.lanes = lanes
+    this.#keys = keys
     this.#results = new Array(requests.length)
-    const { perKey, perOwner } = {
-      perKey: options.concurrencyPerKey ?? Number.POSITIVE_INFINITY,
-      perOwner: options.concurrencyPerOwner ?? Number.POSITIVE_INFINITY,
-    }
-    const window = dispatcher.window ?? A_MINUTE
-    const poolOf = (key: string) => dispatcher.keyPool(key)
-    this.#keys = new Map(
-      [...keys].map(([owner, given]) => [owner, new OwnerKeys(given, { perKey, perOwner, window, poolOf })]),
-    )
     const { cost, priority } = options
     this.#costs = cost && this.#requests.map((request) => cost(request))
     const priorities = priority && this.#requests.map((request) => priority(request))
@@ -269,7 +290,8 @@ class Batch<Request, Result> implements Contender {
   }
 }
 
-function late(wasSent: boolean): HoldfastError {
+/** The reason at a deadline. */
+export function late(wasSent: boolean): HoldfastError {
   return new HoldfastError(
     'BATCH_DEADLINE',
     wasSent

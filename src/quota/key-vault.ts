@@ -1,4 +1,3 @@
-import { inspect } from 'node:util'
 import { closedError, HoldfastError } from '../errors/errors.ts'
 import { type KeyRing, Names, randomId } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
@@ -259,10 +258,9 @@ class SealedVault implements KeyVault {
         abandonable(() => ask(key), signal),
       )
     } catch (error) {
-      // It may well hold the URL that was called, and with it the key: then it goes no further.
-      const isSafe = error instanceof Error && !inspect(error, { depth: 8, maxStringLength: null }).includes(key)
+      // Its text may well hold the URL that was called, and with it the key, in whatever encoding: it goes no further.
       throw new HoldfastError('KEY_OWNER_UNKNOWN', 'add: ownerOf failed, and the key was not stored', {
-        cause: isSafe ? error : undefined,
+        cause: namelessCause(error, key),
       })
     }
     if (isOwner(owner)) return owner
@@ -311,6 +309,16 @@ function contextOf({ owner, id, version }: Pick<KeyRow, 'owner' | 'id' | 'versio
 function isOwner(value: unknown): value is string {
   // PostgreSQL has no place for a NUL in a text; refused everywhere, so that a vault can move.
   return typeof value === 'string' && value !== '' && value.length <= LONGEST_OWNER && !value.includes('\u0000')
+}
+
+/** What can be told of somebody else's error: name and code, where they are plain words, and nothing of its text. */
+function namelessCause(error: unknown, key: string): Error | undefined {
+  if (!(error instanceof Error)) return undefined
+  const isWord = (text: unknown): text is string =>
+    typeof text === 'string' && /^[A-Za-z_]{1,40}$/.test(text) && !text.includes(key) && !key.includes(text)
+  const { name, code } = error as Error & { code?: unknown }
+  const words = [isWord(name) ? name : 'Error', ...(isWord(code) ? [code] : [])]
+  return new Error(words.join(' '))
 }
 
 function invalid(message: string): HoldfastError {

@@ -143,6 +143,7 @@ export class PooledQuota implements OwnerQuota {
   readonly window: Window
   /** Whether other processes count with us. */
   readonly isShared: boolean
+  readonly #dryRun: boolean
   readonly #listeners = new Set<(owner: string, change: OwnerChange) => void>()
   readonly #makeRuns: (quota: OwnerQuota) => Runner
   #runs: Runner | undefined
@@ -152,6 +153,8 @@ export class PooledQuota implements OwnerQuota {
     store: PoolStore
     window: Window
     isShared: boolean
+    /** Counts and tells, and refuses nothing. */
+    dryRun: boolean
     clock: Clock
     events: readonly Events[]
     /** Who waits for turns, where somebody calls `run`. */
@@ -164,6 +167,7 @@ export class PooledQuota implements OwnerQuota {
     this.#store = options.store
     this.window = options.window
     this.isShared = options.isShared
+    this.#dryRun = options.dryRun
     this.#events = options.events
     this.#names = options.names
     this.#makeRuns = options.runs
@@ -183,7 +187,7 @@ export class PooledQuota implements OwnerQuota {
     const pending = this.#store.take(owner, n)
     const taken = pending instanceof Promise ? await pending : pending
     for (const events of this.#events) if (events.active) this.#tell(events, owner, taken)
-    return taken
+    return taken.ok || !this.#dryRun ? taken : { ok: true, remaining: 0 }
   }
 
   async state(owner: string): Promise<{ limit: number; remaining: number; resetAt: Date }> {

@@ -270,18 +270,27 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
         () => {
           throw KEY
         },
+        () => Promise.reject(new Error(`GET https://api.example/user?key=${encodeURIComponent(KEY)} failed`)),
+        () => Promise.reject(new Error(`Basic ${Buffer.from(KEY).toString('base64')}`)),
+        () => Promise.reject(Object.assign(new Error('failed'), { code: KEY, name: KEY })),
         async () => undefined as never,
         async () => '',
       ]
       for (const ownerOf of wrongs) {
         const error = await (await vaultOn(database, { ownerOf })).add(KEY).catch((error: unknown) => error)
         expect(error).toMatchObject({ code: 'KEY_OWNER_UNKNOWN' })
-        expect(inspect(error, { depth: 9 })).not.toContain(KEY)
+        const shown = inspect(error, { depth: 9 })
+        for (const form of [KEY, encodeURIComponent(KEY), Buffer.from(KEY).toString('base64')])
+          expect(shown).not.toContain(form)
       }
-      const safe = await (await vaultOn(database, { ownerOf: () => Promise.reject(new Error('503')) }))
+      const safe = await (
+        await vaultOn(database, {
+          ownerOf: () => Promise.reject(Object.assign(new TypeError('503'), { code: 'ECONNRESET' })),
+        })
+      )
         .add(KEY)
         .catch((error: unknown) => error)
-      expect((safe as Error).cause).toEqual(new Error('503'))
+      expect((safe as Error).cause).toEqual(new Error('TypeError ECONNRESET'))
       expect(await vault.ownerOf(KEY)).toBeUndefined()
     })
 

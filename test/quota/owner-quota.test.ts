@@ -155,3 +155,27 @@ describe('reset', () => {
     expect((await running).every(({ status }) => status === 'fulfilled')).toBe(true)
   })
 })
+
+describe('dryRun', () => {
+  test('counts, and tells what it would refuse, but refuses nothing', async () => {
+    const told: string[] = []
+    const { clock, quota: subject } = quota({ dryRun: true, limit: 2, on: ({ type }) => told.push(type) })
+    for (let n = 0; n < 4; n++) expect(await subject.take('a')).toMatchObject({ ok: true })
+    expect(told).toEqual(['quota.taken', 'quota.taken', 'quota.refused', 'quota.refused'])
+    expect(await subject.state('a')).toMatchObject({ limit: 2, remaining: 0 })
+    await clock.advance(60_000)
+    await subject.take('a')
+    expect(told.at(-1)).toBe('quota.taken')
+  })
+
+  test('lets batches and runs go at once', async () => {
+    const { quota: subject } = quota({ dryRun: true, limit: 1, limits: { stopped: 0 } })
+    expect(await Promise.all([1, 2, 3].map((n) => subject.run('stopped', async () => n)))).toEqual([1, 2, 3])
+    const results = await batch([1, 2, 3, 4], {
+      keys: [{ key: 'k', owner: 'a' }],
+      quota: subject,
+      send: async (n) => n,
+    })
+    expect(results.map((result) => result.status)).toEqual(Array(4).fill('fulfilled'))
+  })
+})
