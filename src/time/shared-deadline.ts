@@ -1,20 +1,25 @@
-import { type Clock, type Milliseconds, sleepIdly } from './clock.ts'
+import { atTurnsEnd, type Clock, type Milliseconds, sleepIdly } from './clock.ts'
 
 interface Waiting {
   readonly dueMs: Milliseconds
   late(): void
 }
 
+/** Why the timer ended early. One object, because making an error costs microseconds. */
+const NOBODY_WAITS = new Error('nobody waits')
+
 /**
  * One deadline for many pieces of work that begin all the time and nearly always end at once: they share a timer, which
- * runs only while one of them is under way, so that a piece of work costs no timer of its own. Keeps no process alive.
+ * is set by the first of them and ends with the turn of the event loop in which the last has ended, so that what
+ * follows upon each other costs no timer of its own. Keeps no process alive.
  */
 export class SharedDeadline {
   readonly #clock: Clock
   readonly #ms: Milliseconds
   /** In the order in which they are due: all have the same time. */
   readonly #waiting = new Set<Waiting>()
-  #isWatching = false
+  #timer: AbortController | undefined
+  #looksAtTurnsEnd = false
 
   constructor(clock: Clock, ms: Milliseconds) {
     this.#clock = clock
@@ -26,35 +31,51 @@ export class SharedDeadline {
     return new Promise((resolve, reject) => {
       const waiting: Waiting = { dueMs: this.#clock.monotonic() + this.#ms, late: () => reject(late()) }
       this.#waiting.add(waiting)
-      if (!this.#isWatching) void this.#watch()
+      if (!this.#timer) this.#watch(this.#ms)
       work.then(
         (value) => {
-          this.#waiting.delete(waiting)
+          this.#ended(waiting)
           resolve(value)
         },
         (error: unknown) => {
-          this.#waiting.delete(waiting)
+          this.#ended(waiting)
           reject(error)
         },
       )
     })
   }
 
-  async #watch(): Promise<void> {
-    this.#isWatching = true
-    const never = new AbortController().signal
-    for (;;) {
-      // Most have ended by the time the timer fires; none that is left is due before the first.
-      const first = this.#waiting.values().next().value
-      if (!first) break
+  #ended(waiting: Waiting): void {
+    this.#waiting.delete(waiting)
+    if (this.#waiting.size > 0 || this.#looksAtTurnsEnd) return
+    this.#looksAtTurnsEnd = true
+    atTurnsEnd(() => {
+      this.#looksAtTurnsEnd = false
+      if (this.#waiting.size > 0) return
+      this.#timer?.abort(NOBODY_WAITS)
+      this.#timer = undefined
+    })
+  }
+
+  #watch(forMs: Milliseconds): void {
+    const timer = new AbortController()
+    this.#timer = timer
+    sleepIdly(this.#clock, forMs, timer.signal).then(
+      () => {
+        if (this.#timer === timer) this.#ring()
+      },
+      () => {},
+    )
+  }
+
+  #ring(): void {
+    this.#timer = undefined
+    // Most have ended by the time the timer fires; none that is left is due before the first.
+    for (const first of this.#waiting) {
       const leftMs = first.dueMs - this.#clock.monotonic()
-      if (leftMs > 0) {
-        await sleepIdly(this.#clock, leftMs, never)
-        continue
-      }
+      if (leftMs > 0) return this.#watch(leftMs)
       this.#waiting.delete(first)
       first.late()
     }
-    this.#isWatching = false
   }
 }
