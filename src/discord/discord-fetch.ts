@@ -4,7 +4,13 @@ import type {
   RESTGetAPIOAuth2CurrentAuthorizationResult,
 } from 'discord-api-types/v10'
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
-import { closedError, DiscordRateLimitError, DiscordUnavailableError, type RateLimitScope } from '../errors/errors.ts'
+import {
+  closedError,
+  DiscordAPIError,
+  DiscordRateLimitError,
+  DiscordUnavailableError,
+  type RateLimitScope,
+} from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { traced } from '../events/trace.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
@@ -342,7 +348,9 @@ export class DiscordClient {
     this.#admission.enter(call)
     try {
       for (;;) {
-        const outcome = await this.#attempt(errand, orRefusal)
+        const trial = this.#admission.tokens.tryAgain(call.tokenId)
+        const attempt = this.#attempt(errand, trial, orRefusal)
+        const outcome = await (trial ? this.#tried(errand, attempt) : attempt)
         if ('body' in outcome) return outcome
         if (outcome.waitMs > errand.leftMs || errand.attempts > policy.maxRetries) throw outcome.error
         this.#counts.retries++
@@ -360,10 +368,26 @@ export class DiscordClient {
     }
   }
 
-  async #attempt(errand: Errand, orRefusal: boolean): Promise<Answer | Setback> {
+  /** The one call that tries a dead token again: what goes wrong on its way says nothing about the token, which is as dead as before. */
+  async #tried({ call, signal, attempts }: Errand, attempt: Promise<Answer | Setback>): Promise<Answer> {
+    let error: unknown
+    try {
+      const outcome = await attempt
+      if ('body' in outcome) return outcome
+      error = outcome.error
+    } catch (thrown) {
+      error = thrown
+    }
+    if (signal.aborted) throw signal.reason
+    const isFromDiscord = error instanceof DiscordAPIError || error instanceof DiscordUnavailableError
+    const isRefusal = error instanceof DiscordAPIError && error.status === 401
+    if (isFromDiscord && !isRefusal && this.#admission.tokens.isDead(call.tokenId)) throw deadTokenError(call, attempts)
+    throw error
+  }
+
+  async #attempt(errand: Errand, trial: boolean, orRefusal: boolean): Promise<Answer | Setback> {
     const { call, signal } = errand
     const { tokens } = this.#admission
-    const trial = tokens.tryAgain(call.tokenId)
     const refuseDead = () => {
       if (!trial && tokens.isDead(call.tokenId)) throw deadTokenError(call, errand.attempts)
     }

@@ -22,11 +22,31 @@ describe('a revoked token', () => {
       expect(await app.visit(ann!.accessToken)).toMatchObject({ status: 401 })
       expect(await app.visit(ann!.accessToken, 'POST')).toMatchObject({ status: 401 })
       end()
-      await clock.advance(10 * MINUTE)
+      await clock.advance(2 * MINUTE)
     }
     expect(calls()).toHaveLength(asked)
     for (const { accessToken } of others)
       expect(await app.visit(accessToken)).toMatchObject({ status: 200, stale: false })
+  })
+
+  test('is tried again by one call after ten minutes, and stays refused whatever becomes of that', async () => {
+    await using world = await openWorld()
+    await using app = await openApp(world.holdfast)
+    const { clock, discord, user } = world
+    await app.visit(user.accessToken)
+    discord.revoke(user.id)
+    await clock.advance(2 * HOUR)
+    expect(await world.drive(app.visit(user.accessToken))).toMatchObject({ status: 401 })
+    for (const kind of ['server-error', 'rate-limit', 'block-page', 'reset', 'ban', undefined] as const) {
+      await clock.advance(10 * MINUTE)
+      const calls = world.watch()
+      const end = kind && discord.fault(kind, { userId: user.id })
+      for (let visit = 0; visit < 3; visit++)
+        expect(await world.drive(app.visit(user.accessToken))).toMatchObject({ status: 401, code: 'UNAUTHENTICATED' })
+      end?.()
+      expect(calls().length).toBeLessThanOrEqual(1)
+      if (kind === 'server-error') expect(calls()).toHaveLength(1)
+    }
   })
 
   test('is noticed by the refresh that comes before the fresh time ends, and then by the next request', async () => {
