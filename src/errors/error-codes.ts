@@ -107,7 +107,7 @@ export const ERROR_CODES = {
   VAULT_ROW_DAMAGED: [
     'HoldfastError',
     "a vault's row was cut or edited, or sealed under a secret that was not given; the message names its id",
-    'remove it and add the key again, or restore it',
+    'while the secret is being changed, give this process the newer one, too; else restore it, or remove it and add the key again',
   ],
   KEY_OWNER_CHANGED: [
     'HoldfastError',

@@ -325,7 +325,10 @@ function invalid(message: string): HoldfastError {
   return new HoldfastError('INVALID_OPTION', message)
 }
 
-function damagedError(ids: readonly string[], then = 'remove it and add the key again'): HoldfastError {
+function damagedError(
+  ids: readonly string[],
+  then = 'while the secret is being changed give this process the newer one, too; else restore it, or remove it and add the key again',
+): HoldfastError {
   return new HoldfastError(
     'VAULT_ROW_DAMAGED',
     `${ids.slice(0, 10).join(', ')} cannot be opened: cut, edited, or sealed under a secret that was not given; ${then}`,

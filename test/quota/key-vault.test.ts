@@ -187,6 +187,32 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
       expect(await after.add('key 0')).toMatchObject({ owner: 'owner 0' })
     })
 
+    test('in its safe order lets every process open every row at every step of a rolling deploy', async () => {
+      const { database, vault } = await newVault()
+      await vault.add('first', { owner: 'anna' })
+      const steps = [SECRET, [SECRET, NEWER], [NEWER, SECRET], NEWER]
+      for (let step = 1; step < steps.length; step++) {
+        const before = await vaultOn(database, { secret: steps[step - 1]! })
+        const after = await vaultOn(database, { secret: steps[step]! })
+        await before.add(`before ${step}`, { owner: 'anna' })
+        await after.add(`after ${step}`, { owner: 'anna' })
+        const keys = (await before.keysOf('anna')).map(({ key }) => key)
+        expect(keys).toHaveLength(1 + 2 * step)
+        expect((await after.keysOf('anna')).map(({ key }) => key)).toEqual(keys)
+        if (step === 2) await after.rotate()
+      }
+    })
+
+    test('begun the wrong way round says to give the newer secret, not only to remove the row', async () => {
+      const { database, vault } = await newVault()
+      const ahead = await vaultOn(database, { secret: [NEWER, SECRET] })
+      await ahead.add('sealed ahead', { owner: 'anna' })
+      await expect(vault.ownerOf('sealed ahead')).rejects.toMatchObject({
+        code: 'VAULT_ROW_DAMAGED',
+        message: expect.stringContaining('give this process the newer one'),
+      })
+    })
+
     test('two processes that rotate at once seal each row once', async () => {
       const { database, vault } = await newVault()
       for (let n = 0; n < 120; n++) await vault.add(`key ${n}`, { owner: 'anna' })
