@@ -2,7 +2,15 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 
-const NOT_A_BENCH = new Set(['run.ts', 'figures.ts', 'discord.ts', 'fleet.ts', 'virtual-globals.ts', 'guild-server.ts'])
+const NOT_A_BENCH = new Set([
+  'run.ts',
+  'soak.ts',
+  'figures.ts',
+  'discord.ts',
+  'fleet.ts',
+  'virtual-globals.ts',
+  'guild-server.ts',
+])
 const here = new URL('.', import.meta.url)
 const wanted = process.argv.slice(2)
 const benches = readdirSync(here)
