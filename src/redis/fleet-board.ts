@@ -13,6 +13,8 @@ const UNSAID = 1_000
 /** For how long invalid requests count, in steps of what length. */
 const WINDOW_MS: Milliseconds = 10 * 60 * 1000
 const SLOT_MS: Milliseconds = 10_000
+/** By so much a message can come later than totals that were read after it was sent. */
+const OVERTAKEN_MS: Milliseconds = 10_000
 /** Nothing is kept on the board for longer, whatever times somebody wrote there. */
 const LONGEST_MS: Milliseconds = 8 * 24 * 60 * 60 * 1000
 
@@ -48,8 +50,9 @@ return held`,
 /** Key: counts. Arguments: all, strangers, length of a slot, slots kept, channel, message, how many slots ago. What cannot be counted was told all the same. */
 const INVALID = defineScript(
   'invalid',
-  `${expectType('hash')}redis.call('PUBLISH', ARGV[5], '0000000000000000' .. ARGV[6])
-local newest = math.floor(redis.call('TIME')[1] * 1000 / ARGV[3])
+  `${expectType('hash')}local time = redis.call('TIME')
+redis.call('PUBLISH', ARGV[5], string.format('%016.0f', time[1] * 1000000 + time[2]) .. ARGV[6])
+local newest = math.floor(time[1] * 1000 / ARGV[3])
 local function count(kind, by)
   local field = (newest - ARGV[7]) .. kind
   local counted = redis.pcall('HINCRBY', KEYS[1], field, by)
@@ -65,11 +68,13 @@ end
 return 1`,
 )
 
-/** Key: counts. Argument: length of a slot. Returns the slot that it is now, then fields and values. */
+/** Key: counts. Argument: length of a slot. Returns the slot that it is now, the time in microseconds, then fields and values. */
 const COUNTS = defineScript(
   'counts',
   `${expectType('hash')}local counts = redis.call('HGETALL', KEYS[1])
-table.insert(counts, 1, tostring(math.floor(redis.call('TIME')[1] * 1000 / ARGV[1])))
+local time = redis.call('TIME')
+table.insert(counts, 1, tostring(math.floor(time[1] * 1000 / ARGV[1])))
+table.insert(counts, 2, string.format('%.0f', time[1] * 1000000 + time[2]))
 return counts`,
 )
 
@@ -93,6 +98,8 @@ export class FleetBoard implements Fleet, ConnectionHooks {
   #unsaid: Array<{ readonly notice: Notice; readonly until: Milliseconds }> = []
   /** The oldest first, of one slot's length each. */
   #unsaidInvalid: Counted[] = []
+  /** When the fleet's totals were read: on Redis's clock, and on ours. */
+  #totalsAt: { readonly micros: number; readonly at: Milliseconds } | undefined
 
   constructor(connection: RedisConnection, backplane: Backplane, clock: Clock) {
     this.#connection = connection
@@ -104,9 +111,10 @@ export class FleetBoard implements Fleet, ConnectionHooks {
     backplane.on('egress-free', ([sentAgoMs, route]) =>
       this.#listener?.egressFree(Number(sentAgoMs), String(route ?? '')),
     )
-    backplane.on('invalid', ([count, strangers, agoMs]) =>
-      this.#listener?.invalidSent({ agoMs: Number(agoMs), count: Number(count), strangers: Number(strangers) }),
-    )
+    backplane.on('invalid', ([count, strangers, agoMs], atMicros) => {
+      if (this.#isInTotals(atMicros)) return
+      this.#listener?.invalidSent({ agoMs: Number(agoMs), count: Number(count), strangers: Number(strangers) })
+    })
   }
 
   listen(news: FleetNews): void {
@@ -184,8 +192,20 @@ export class FleetBoard implements Fleet, ConnectionHooks {
     return redis.run(INVALID, [this.#counts], args)
   }
 
+  /**
+   * Whether a message tells of requests that the totals held when they were read: it comes over another socket, and can
+   * come after them. Asked for moments only, so that a Redis whose clock is set back is believed soon after.
+   */
+  #isInTotals(atMicros: number): boolean {
+    const read = this.#totalsAt
+    // Without a time it is from a process of an earlier version.
+    if (!read || !(atMicros > 0)) return false
+    return atMicros <= read.micros && this.#clock.monotonic() - read.at < OVERTAKEN_MS
+  }
+
   async #totals(redis: Redis): Promise<InvalidRequests[]> {
-    const [slotNow, ...fields] = (await redis.run(COUNTS, [this.#counts], [SLOT_MS])) as string[]
+    const [slotNow, micros, ...fields] = (await redis.run(COUNTS, [this.#counts], [SLOT_MS])) as string[]
+    this.#totalsAt = { micros: Number(micros), at: this.#clock.monotonic() }
     const byAge = new Map<Milliseconds, { count: number; strangers: number }>()
     for (let at = 0; at + 1 < fields.length; at += 2) {
       const [slot, kind] = fields[at]!.split(':')

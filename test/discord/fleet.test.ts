@@ -7,7 +7,17 @@ import { describe, expect, test } from 'vitest'
 import type { FleetNews, InvalidRequests, Notice } from '../../src/discord/fleet.ts'
 import { routeOf } from '../../src/discord/route.ts'
 import { systemClock } from '../../src/time/clock.ts'
-import { freshNamespace, openFleet, openRoom, REDIS_URL, type Room, SECRET, SERVERS, until } from '../redis/room.ts'
+import {
+  beside,
+  freshNamespace,
+  openFleet,
+  openRoom,
+  REDIS_URL,
+  type Room,
+  SECRET,
+  SERVERS,
+  until,
+} from '../redis/room.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { failureOf, HEADERS, LIMITED } from './scripted-discord.ts'
 
@@ -291,6 +301,29 @@ describe.skipIf(!REDIS_URL)('news', () => {
       expect(forMs).toBeLessThan(19_900)
     }
     for (const { connection } of [a, b, late]) connection.close()
+  })
+})
+
+describe.skipIf(!REDIS_URL)('invalid requests', () => {
+  test('that were counted when the totals were read are not counted again when the message comes late', async () => {
+    const a = await openRoom().up()
+    const channel = `${a.connection.prefix}backplane`
+    using listening = await beside()
+    using network = await beside()
+    const said: string[] = []
+    await listening.subscribe(channel, (message) => void said.push(message))
+    a.fleet.invalidSent(true)
+    await until(() => said.length === 1, 5_000, 'the message')
+    const late = openRoom({ namespace: a.namespace })
+    const heard = listenTo(late)
+    await late.up()
+    expect(heard.total()).toBe(1)
+    await network.publish(channel, said[0]!)
+    a.fleet.invalidSent(false)
+    // What was sent after the totals were read counts.
+    await until(() => heard.invalid.length > 0, 5_000, 'the news')
+    expect(heard.invalid).toEqual([{ agoMs: expect.any(Number), count: 1, strangers: 0 }])
+    for (const { connection } of [a, late]) connection.close()
   })
 })
 
