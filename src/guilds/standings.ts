@@ -16,8 +16,13 @@ const SCRATCH_BYTES = 64 * 1024
 /** Where strings of bytes are put together. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES)
 
+/** What a Buffer is written by. Named here, so that the package's declarations do without Node's types. */
+export interface WritableBytes extends Uint8Array {
+  writeUIntLE(value: number, offset: number, byteLength: number): number
+}
+
 /** Writes `length` bytes by `write` and returns them as a string of its own: no slice of anything larger. */
-export function bytesAsText(length: number, write: (bytes: Buffer) => void): string {
+export function bytesAsText(length: number, write: (bytes: WritableBytes) => void): string {
   const bytes = length <= scratch.length ? scratch : Buffer.allocUnsafeSlow(length)
   write(bytes)
   return bytes.toString('latin1', 0, length)
@@ -52,7 +57,7 @@ function bitsOf(value: number | bigint): number {
   return value < 2 ** 31 ? 32 - Math.clz32(value) : 64 - Math.clz32(Math.floor(value / 2 ** 32))
 }
 
-function writeBits(bytes: Buffer, at: number, width: number, value: number | bigint): void {
+function writeBits(bytes: WritableBytes, at: number, width: number, value: number | bigint): void {
   let rest = value
   for (let index = at; index < at + width; index++) {
     if (typeof rest === 'bigint') {

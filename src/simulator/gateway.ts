@@ -192,7 +192,7 @@ export function createGateway(world: World, botToken: string, url: () => string,
           encoding === 'json' ? open(opened) : opened.close(4012, 'Only JSON is simulated.'),
         )
       }
-      import('ws').then(accept, () =>
+      loadWs().then(accept, () =>
         socket.end(
           'HTTP/1.1 501 Not Implemented\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\nThe gateway needs the package ws: npm install --save-dev ws\n',
         ),
@@ -213,5 +213,14 @@ export function createGateway(world: World, botToken: string, url: () => string,
       for (const socket of sockets) socket.terminate()
       server?.close()
     },
+  }
+}
+
+/** Loaded at the first connection. In a `try`, so that bundlers take it for a package that may be missing. */
+async function loadWs(): Promise<typeof import('ws')> {
+  try {
+    return await import('ws')
+  } catch (error) {
+    throw new Error('the gateway needs the package ws', { cause: error })
   }
 }
