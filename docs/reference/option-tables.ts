@@ -18,6 +18,7 @@ import { LEDGER_OPTIONS } from '../../src/ledger/membership-ledger.ts'
 import { BATCH_OPTIONS } from '../../src/quota/batch-options.ts'
 import { RUN_OPTIONS } from '../../src/quota/owner-quota.ts'
 import { BEGIN_OPTIONS, HANDLE_OPTIONS } from '../../src/sign-in/login-options.ts'
+import { SIMULATOR_OPTIONS } from '../../src/simulator/settings.ts'
 
 /** Every public function and door that takes options, in the order of docs/reference/configuration.md. */
 export const OPTION_TABLES: readonly OptionCheck[] = [
@@ -49,4 +50,5 @@ export const OPTION_TABLES: readonly OptionCheck[] = [
   NEXT_PROXY_OPTIONS,
   NEXT_GUARD_OPTIONS,
   WEB_GUARD_OPTIONS,
+  SIMULATOR_OPTIONS,
 ]

@@ -14,6 +14,7 @@ import { randomId } from '../secrets/key-ring.ts'
 import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import type { DatabaseConnection } from './connection.ts'
 import type { Database } from './database.ts'
+import { guildRows } from './guild-rows.ts'
 import { type NamedRow, named, numberRows, numbers, storable } from './membership-sql.ts'
 import type { Tables } from './schema.ts'
 
@@ -397,10 +398,7 @@ export class MembershipRows implements MembershipStore {
   }
 
   #guildsOf(text: unknown): KeptGuild[] {
-    const list: Array<[id: string, standing: string, name: string | null, icon: string | null]> = JSON.parse(
-      typeof text === 'string' ? text : '[]',
-    )
-    return list.map(([id, standing, name, icon]) => {
+    return guildRows(text).map(([id, standing, name, icon]) => {
       // Its row is gone, for example with an older backup: the next list that has it writes it again.
       if (name === null) this.#knownGuilds.clear()
       return { id, standing, name: name ?? '', icon }

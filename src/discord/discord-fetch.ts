@@ -34,8 +34,10 @@ import type { GetResult, KnownGet } from './known-routes.ts'
 import { formsHeld, OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
 import type { Permit } from './permit.ts'
 import { readAnswer } from './read-answer.ts'
+import { type Setback, setbackOf } from './setback.ts'
 import { Transport, type TransportOptions } from './transport.ts'
-import { backoffMs, classify, isIdempotent, isTransient, type Verdict } from './verdict.ts'
+import { userToldBy } from './user-told.ts'
+import { backoffMs, classify, isTransient, type Verdict } from './verdict.ts'
 
 export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
   /** Calls a second of one bot, over all its routes. Default 50. */
@@ -59,13 +61,6 @@ export interface Sending {
 /** How often a call was sent so far; a caller that does not wait for its end wants to say so. */
 interface Progress {
   errand: Errand | undefined
-}
-
-/** How an attempt ended that is not an answer: whether it may be repeated, after how long, and whether a hold makes it wait anyway. */
-interface Setback {
-  readonly error: unknown
-  readonly waitMs: Milliseconds
-  readonly held: boolean
 }
 
 /** How many calls are ended in one turn of the event loop when an instance is closed. */
@@ -441,7 +436,14 @@ export class DiscordClient {
       }
       case 'trouble': {
         const error = troubleError(call, status, verdict.body, attempts, verdict.waitMs)
-        return this.#trouble(errand, error, isTransient(status), verdict.waitMs)
+        return setbackOf(
+          this.#options.random,
+          this.#clock.monotonic(),
+          errand,
+          error,
+          isTransient(status),
+          verdict.waitMs,
+        )
       }
       default: {
         const computedMs = backoffMs(attempts, policy.retryDelayMs, this.#options.random)
@@ -458,36 +460,14 @@ export class DiscordClient {
     if (errand.signal.aborted || !(error instanceof DiscordUnavailableError)) throw error
     // What its head refused is not asked again for the sake of its body.
     const refused = head !== undefined && head.status >= 400 && head.status < 500
-    return this.#trouble(errand, error, !refused, undefined)
+    return setbackOf(this.#options.random, this.#clock.monotonic(), errand, error, !refused, undefined)
   }
 
-  /** Trouble: tried again where the call allows it. Throws the error otherwise. */
-  #trouble(errand: Errand, error: unknown, isTransient: boolean, namedMs: Milliseconds | undefined): Setback {
-    const { call, policy, attempts, beganAt } = errand
-    if (!isTransient || !isIdempotent(call.method)) throw error
-    if (policy.retryOn === 'transient')
-      return {
-        error,
-        waitMs: namedMs ?? backoffMs(attempts, policy.retryDelayMs, this.#options.random),
-        held: false,
-      }
-    const leftMs = (policy.onceMoreWithinMs ?? 0) - (this.#clock.monotonic() - beganAt)
-    const waitMs = namedMs ?? leftMs * (0.25 + this.#options.random() / 4)
-    if (attempts > 1 || leftMs <= 0 || waitMs >= leftMs) throw error
-    return { error, waitMs, held: false }
-  }
-
-  /** Whose token it is, where the answer says so: from then on all that the user does spends the same limits. */
+  /** From then on all that the user does spends the same limits. */
   #learnUser(call: Call, answer: Answer): void {
-    if (call.tokenType !== 'Bearer' || !TELLS_USER.has(call.route.name)) return
-    if (this.#admission.tokens.principalOf(call.tokenId) === call.principal) return
-    try {
-      const told = JSON.parse(answer.body) as { id?: unknown; user?: { id?: unknown } } | null
-      const id = call.route.name === 'GET /users/@me' ? told?.id : told?.user?.id
-      if (typeof id === 'string' && /^\d{1,20}$/.test(id)) this.#admission.tokenBelongsTo(call.tokenId, id)
-    } catch {
-      // Whoever reads the answer finds out.
-    }
+    const id = userToldBy(call, answer)
+    if (id !== undefined && this.#admission.tokens.principalOf(call.tokenId) !== call.principal)
+      this.#admission.tokenBelongsTo(call.tokenId, id)
   }
 
   #limited(call: Call, scope: RateLimitScope, retryAfterMs: Milliseconds): void {
@@ -500,9 +480,6 @@ export class DiscordClient {
     this.#events.emit({ type: 'discord.call', route: call.route.name, status, durationMs, attempt: attempts })
   }
 }
-
-/** The routes that say whose the token is. */
-const TELLS_USER = new Set(['GET /users/@me', 'GET /oauth2/@me'])
 
 function tokenIdOf(tokenType: TokenType, accessToken: string): string {
   return `${tokenType} ${fingerprint(accessToken)}`

@@ -1,3 +1,5 @@
+import { checkedLater } from '../config/accepted.ts'
+import { type OptionTable, optionsOf } from '../config/options.ts'
 import { type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import type { InvalidLimit } from './invalid-requests.ts'
 import type { Limit } from './limits.ts'
@@ -70,36 +72,48 @@ export interface Settings extends Required<Omit<SimulatorOptions, 'latencyMs' | 
   readonly invalidLimit: Required<InvalidLimit>
 }
 
-const NAMES: Readonly<Record<keyof SimulatorOptions, true>> = {
-  port: true,
-  host: true,
-  world: true,
-  compression: true,
-  seed: true,
-  users: true,
-  guildsPerUser: true,
-  latencyMs: true,
-  userGuildsLimit: true,
-  botGlobalPerSecond: true,
-  userGlobalPerSecond: true,
-  addressGlobalPerSecond: true,
-  invalidLimit: true,
-  redirectUris: true,
-  scopes: true,
-  tokenLifetimeMs: true,
-  maxCalls: true,
-  requireUserAgent: true,
-  clock: true,
-}
+/** The options of `startSimulator`. Their values are checked where they are read. */
+export const SIMULATOR_OPTIONS = optionsOf('startSimulator', {
+  port: { means: 'where it listens', accepts: checkedLater('a port'), preset: '0, a free one' },
+  host: { means: 'the address it listens at', accepts: checkedLater('an address'), preset: '127.0.0.1' },
+  world: { means: 'what `save()` gave', accepts: checkedLater('a saved world') },
+  compression: { means: 'compresses large answers', accepts: checkedLater('true or false'), preset: 'false' },
+  seed: { means: 'the same seed, the same world', accepts: checkedLater('a whole number'), preset: '1' },
+  users: { means: 'how many users, or who', accepts: checkedLater('a number, or a list of users'), preset: '10' },
+  guildsPerUser: { means: 'guilds of each user', accepts: checkedLater('0 to 200'), preset: '20' },
+  latencyMs: { means: 'how long a call takes', accepts: checkedLater('milliseconds, or a pair'), preset: '0' },
+  userGuildsLimit: {
+    means: 'the limit of GET /users/@me/guilds',
+    accepts: checkedLater('{ limit, windowMs, kind }'),
+    preset: '1 in 1000 ms, leaky',
+  },
+  botGlobalPerSecond: { means: 'calls of the bot a second', accepts: checkedLater('a number'), preset: '50' },
+  userGlobalPerSecond: { means: 'calls of a user a second', accepts: checkedLater('a number'), preset: '50' },
+  addressGlobalPerSecond: {
+    means: 'calls of an address a second, without a token',
+    accepts: checkedLater('a number'),
+    preset: '50',
+  },
+  invalidLimit: {
+    means: 'invalid requests before a ban',
+    accepts: checkedLater('{ count, windowMs, banMs }'),
+    preset: '10000 in 600000 ms',
+  },
+  redirectUris: { means: 'what is registered', accepts: checkedLater('a list of URIs'), preset: 'any will do' },
+  scopes: { means: 'what may be asked for', accepts: checkedLater('a list of scopes'), preset: "Discord's open ones" },
+  tokenLifetimeMs: { means: 'how long access tokens live', accepts: checkedLater('milliseconds'), preset: '604800000' },
+  maxCalls: { means: 'calls that are remembered', accepts: checkedLater('a whole number'), preset: '1000000' },
+  requireUserAgent: {
+    means: 'refuses other User-Agents than the documented form',
+    accepts: checkedLater('true or false'),
+    preset: 'false',
+  },
+  clock: { means: 'its time', accepts: checkedLater('a Clock'), preset: "the machine's" },
+} satisfies OptionTable<keyof SimulatorOptions>)
 
-/** Fills in the defaults. Throws a TypeError or RangeError that names the option and says what it accepts. */
+/** Fills in the defaults. Throws a ConfigError for what is no option, else a TypeError or RangeError that names the option and says what it accepts. */
 export function checkedSettings(options: SimulatorOptions): Settings {
-  if (options === null || typeof options !== 'object') throw new TypeError('the options must be an object')
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(NAMES, name)) {
-      throw new TypeError(`unknown simulator option ${name}; there are ${Object.keys(NAMES).join(', ')}`)
-    }
-  }
+  SIMULATOR_OPTIONS.check(options)
   const { latencyMs = 0, userGuildsLimit = { limit: 1, windowMs: 1000, kind: 'leaky' }, clock = systemClock } = options
   const range = typeof latencyMs === 'number' ? ([latencyMs, latencyMs] as const) : latencyMs
   if (!Array.isArray(range) || range.length !== 2 || !range.every((ms) => isFrom(ms, 0)) || range[0]! > range[1]!)

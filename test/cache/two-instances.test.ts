@@ -349,8 +349,7 @@ describe.skipIf(!SERVERS)('with production’s time-outs', () => {
     await server.stop()
   })
 
-  // Where Redis itself is not given the processor, it is late indeed.
-  test('a stall of the event loop is nobody’s time-out', { retry: 3 }, async () => {
+  test('a stall of the event loop is nobody’s time-out', async () => {
     using world = await openCaches(2, {}, PRODUCTION)
     const [a, b] = world.caches
     await a.get(GUILDS, { load: value('v') })

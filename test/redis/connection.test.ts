@@ -267,8 +267,7 @@ describe.skipIf(!SERVERS)('while Redis is away', () => {
 })
 
 describe.skipIf(!SERVERS)('an event loop that stood still', () => {
-  // Where Redis itself is not given the processor, it is late indeed.
-  test('is no time-out, when the answer lay in the socket', { retry: 3 }, async () => {
+  test('is no time-out, when the answer lay in the socket', async () => {
     await using server = await ownServer()
     using room = await openRoom({ ...PRODUCTION, url: server.url }).up()
     for (let round = 0; round < 3; round++) {

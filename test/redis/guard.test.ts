@@ -10,9 +10,6 @@ import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 
 const secret = 'a secret that all processes of these tests share'
 
-/** A machine that is busy for 100 ms makes a guard decide without Redis, as it should; that is not what is asked here. */
-const RETRY = { retry: 3 }
-
 describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
   let server: RedisServer
   beforeAll(async () => {
@@ -26,7 +23,7 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
   const check = async (guard: ReturnType<typeof open>, path: string, userId = 'u') =>
     statusOf(await guard.check(ask('POST', path, { userId })))
 
-  test('counts over a restart: a month is not begun anew', RETRY, async () => {
+  test('counts over a restart: a month is not begun anew', async () => {
     const user = `user ${Math.random()}`
     const rules = { '/month': '3/month' } as const
     const first = open(rules)
@@ -47,7 +44,7 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
     await second.close()
   })
 
-  test('shares the Redis of a Holdfast, and gives back', RETRY, async () => {
+  test('shares the Redis of a Holdfast, and gives back', async () => {
     const user = `user ${Math.random()}`
     await using holdfast = createHoldfast({ redis: server.url, secret })
     const guard = createGuard({ holdfast, shedding: false, rules: { '/shared': '1/day' } })
@@ -99,7 +96,7 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
     await guard.close()
   })
 
-  test('touches one slot: a node of a Cluster runs its scripts', RETRY, async () => {
+  test('touches one slot: a node of a Cluster runs its scripts', async () => {
     const file = join(mkdtempSync(join(tmpdir(), 'holdfast-cluster-')), 'nodes.conf')
     const node = await startRedisServer([
       ...['--cluster-enabled', 'yes', '--cluster-config-file', file, '--cluster-announce-ip', '127.0.0.1'],

@@ -1,3 +1,4 @@
+import { ConfigError } from 'holdfast'
 import { describe, expect, it } from 'vitest'
 import { type SimulatorOptions, startSimulator } from '../../src/simulator/simulator.ts'
 import { bearer, bot, visit } from './visitor.ts'
@@ -78,7 +79,7 @@ describe('the simulated world', () => {
     [{ maxCalls: Number.NaN }, RangeError, /maxCalls/],
     [{ clock: {} }, TypeError, /clock/],
     [{ requireUserAgent: 'no' }, TypeError, /requireUserAgent/],
-    [{ user: 3 }, TypeError, /unknown simulator option user;.*users/],
+    [{ user: 3 }, ConfigError, /there is no option user; did you mean users/],
   ])('refuses %j and names the option', async (options, kind, message) => {
     const starting = startSimulator(options as SimulatorOptions)
     await expect(starting).rejects.toBeInstanceOf(kind)
