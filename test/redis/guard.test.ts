@@ -10,6 +10,8 @@ import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 
 const secret = 'a secret that all processes of these tests share'
 
+const THERE = { limit: 1_000_000, windowMs: 1_000, onStoreError: 'closed' } as const
+
 describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
   let server: RedisServer
   beforeAll(async () => {
@@ -18,7 +20,12 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
   afterAll(() => server.stop())
 
   const open = (rules: NonNullable<GuardOptions['rules']>, more: GuardOptions = {}) =>
-    createGuard({ redis: server.url, secret, shedding: false, rules, ...more })
+    createGuard({ redis: server.url, secret, shedding: false, rules: { ...rules, '/there': THERE }, ...more })
+  /** Resolves once its connection is made: until then a guard decides alone, and this rule refuses. */
+  const there = async (guard: ReturnType<typeof open>) => {
+    await expect.poll(() => check(guard, '/there'), { timeout: 10_000 }).toBe(200)
+    return guard
+  }
   const statusOf = (decision: GuardDecision) => (decision.action === 'pass' ? 200 : decision.status)
   const check = async (guard: ReturnType<typeof open>, path: string, userId = 'u') =>
     statusOf(await guard.check(ask('POST', path, { userId })))
@@ -26,10 +33,10 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
   test('counts over a restart: a month is not begun anew', async () => {
     const user = `user ${Math.random()}`
     const rules = { '/month': '3/month' } as const
-    const first = open(rules)
+    const first = await there(open(rules))
     expect([await check(first, '/month', user), await check(first, '/month', user)]).toEqual([200, 200])
     await first.close()
-    const second = open(rules)
+    const second = await there(open(rules))
     expect([await check(second, '/month', user), await check(second, '/month', user)]).toEqual([200, 429])
     const refused = (await second.check(ask('POST', '/month', { userId: user }))) as Extract<
       GuardDecision,
@@ -47,8 +54,9 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
   test('shares the Redis of a Holdfast, and gives back', async () => {
     const user = `user ${Math.random()}`
     await using holdfast = createHoldfast({ redis: server.url, secret })
+    await holdfast.ready({ deadlineMs: 10_000 })
     const guard = createGuard({ holdfast, shedding: false, rules: { '/shared': '1/day' } })
-    const other = open({ '/shared': '1/day' })
+    const other = await there(open({ '/shared': '1/day' }))
     const decision = await guard.check(ask('POST', '/shared', { userId: user }))
     if (decision.action !== 'pass') throw new Error('refused')
     expect(await check(other, '/shared', user)).toBe(429)
@@ -68,6 +76,7 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
       },
       { instances: 2 },
     )
+    await there(guard)
     expect(await check(guard, '/local')).toBe(200)
     server.freeze()
     try {
