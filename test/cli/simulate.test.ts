@@ -66,4 +66,29 @@ describe.concurrent('holdfast simulate', () => {
     expect(err).toContain(port!)
     expect(err.trim().split('\n')).toHaveLength(1)
   })
+
+  test('--fault 429:1 throttles every call, and server-error breaks every one, from the start', async () => {
+    for (const [words, status] of [
+      ['429:1', 429],
+      ['server-error', 502],
+    ] as const) {
+      await using simulator = command(['simulate', '--fault', words])
+      await simulator.printed(/access token\n(.*\n){11}/)
+      const { DISCORD_API_BASE_URL } = environmentIn(simulator.out)
+      const [, , , token] = /^(\d{15,20}) +(\d+) +(\S{30})$/m.exec(simulator.out)!
+      const answer = await fetch(`${DISCORD_API_BASE_URL}/users/@me`, { headers: { authorization: `Bearer ${token}` } })
+      await answer.text()
+      expect(answer.status).toBe(status)
+    }
+  })
+
+  test.each(['429:2', '429:-1', '429:x', '429:', 'nonsense', 'nonsense:0.1', ''])(
+    '--fault %j is exit code 1, with one sentence',
+    async (words) => {
+      const { code, out, err } = await run(['simulate', '--port', '0', '--fault', words])
+      expect([code, out]).toEqual([1, ''])
+      expect(err.startsWith('holdfast simulate: ')).toBe(true)
+      expect(err.trim().split('\n')).toHaveLength(1)
+    },
+  )
 })
