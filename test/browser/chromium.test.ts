@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { launchChromium } from '../support/chromium.ts'
+import { makeClient } from './tab-client.ts'
 import { json, startTabsServer } from './tabs-server.ts'
 import './window.ts'
 
@@ -30,23 +31,6 @@ describe.skipIf(path === undefined)('in real Chromium', () => {
     await page.waitForFunction(() => window.holdfast)
     return page
   }
-  /** A client in the page, that says which tab it is. */
-  const makeClient = (page: Page, tab: number | string, options = {}) =>
-    page.evaluate(
-      ({ tab, options }) => {
-        window.client = window.holdfast.createApiClient({
-          baseUrl: `${location.origin}/api`,
-          fetch: (input, init) => {
-            const headers = new Headers(init?.headers)
-            headers.set('x-tab', String(tab))
-            return fetch(input, { ...init, headers })
-          },
-          ...options,
-        })
-      },
-      { tab, options },
-    )
-
   it('a start-up burst of 15 duplicate requests becomes 3 calls', async () => {
     server = await startTabsServer({
       rules: { '*': '100/minute' },

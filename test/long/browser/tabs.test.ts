@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest'
+import { makeClient } from '../../browser/tab-client.ts'
 import { json, startTabsServer } from '../../browser/tabs-server.ts'
 import { launchChromium } from '../../support/chromium.ts'
 import '../../browser/window.ts'
@@ -31,23 +32,6 @@ describe.skipIf(path === undefined)('the tabs of a real Chromium', () => {
     await page.waitForFunction(() => window.holdfast)
     return page
   }
-  /** A client in the page, that says which tab it is. */
-  const makeClient = (page: Page, tab: number | string, options = {}) =>
-    page.evaluate(
-      ({ tab, options }) => {
-        window.client = window.holdfast.createApiClient({
-          baseUrl: `${location.origin}/api`,
-          fetch: (input, init) => {
-            const headers = new Headers(init?.headers)
-            headers.set('x-tab', String(tab))
-            return fetch(input, { ...init, headers })
-          },
-          ...options,
-        })
-      },
-      { tab, options },
-    )
-
   it('a storm at the guard itself: all tabs are served in the end, no request fails, and between windows there is one probe', async () => {
     server = await startTabsServer({ rules: { '*': '20/second' } })
     const tabs = await openTabs(3)
