@@ -4,13 +4,7 @@ import type {
   RESTGetAPIOAuth2CurrentAuthorizationResult,
 } from 'discord-api-types/v10'
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
-import {
-  closedError,
-  DiscordAPIError,
-  DiscordRateLimitError,
-  DiscordUnavailableError,
-  type RateLimitScope,
-} from '../errors/errors.ts'
+import { closedError, DiscordRateLimitError, DiscordUnavailableError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { traced } from '../events/trace.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
@@ -18,26 +12,15 @@ import { Alarms } from '../time/alarms.ts'
 import { atTurnsEnd, type Clock, type Milliseconds } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { Admission, principalOfToken } from './admission.ts'
+import { Attempts } from './attempts.ts'
 import type { Answer, AnswerHeaders, Call, TokenType } from './call.ts'
-import {
-  blockedError,
-  deadTokenError,
-  foreignError,
-  rateLimitedError,
-  refusedError,
-  troubleError,
-} from './call-errors.ts'
 import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './call-options.ts'
 import { Errand, type ErrandNeeds, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
 import type { GetResult, KnownGet } from './known-routes.ts'
 import { formsHeld, OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
-import type { Permit } from './permit.ts'
 import { readAnswer } from './read-answer.ts'
-import { type Setback, setbackOf } from './setback.ts'
 import { Transport, type TransportOptions } from './transport.ts'
-import { userToldBy } from './user-told.ts'
-import { backoffMs, classify, isTransient, type Verdict } from './verdict.ts'
 
 export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
   /** Calls a second of one bot, over all its routes. Default 50. */
@@ -66,7 +49,7 @@ interface Progress {
 /** How many calls are ended in one turn of the event loop when an instance is closed. */
 const ENDED_AT_ONCE = 200
 
-/** Discord's API, one call at a time: permit → transport → classify → retry. */
+/** Discord's API: calls checked, identical GETs sent once, each caller's own deadline, signal and copy of the answer. */
 export class DiscordClient {
   readonly #options: DiscordClientOptions
   readonly #clock: Clock
@@ -74,12 +57,12 @@ export class DiscordClient {
   readonly #needs: ErrandNeeds
   readonly #transport: Transport
   readonly #admission: Admission
+  readonly #attempts: Attempts
   readonly #flights = new SingleFlight<Answer>('cancel')
   /** Of the flights that can be joined. */
   readonly #progress = new Map<string, Progress>()
   #formsHeldUntil: Milliseconds = 0
   readonly #closing = new AbortController()
-  readonly #counts = { calls: 0, rateLimited: 0, retries: 0 }
 
   constructor(options: DiscordClientOptions) {
     this.#options = options
@@ -88,6 +71,7 @@ export class DiscordClient {
     this.#needs = { clock: options.clock, alarms: new Alarms(options.clock), events: options.events }
     this.#transport = new Transport(options)
     this.#admission = new Admission(options)
+    this.#attempts = new Attempts({ ...options, admission: this.#admission, transport: this.#transport })
   }
 
   /**
@@ -179,7 +163,7 @@ export class DiscordClient {
     if (call.method !== 'GET' || !joins || call.headers) {
       const progress: Progress = { errand: undefined }
       const running = this.#within({ deadlineMs, signal }, { call, progress }, (signal) =>
-        this.#run(call, policy, progress, signal),
+        this.#attempts.run(this.#errand(call, policy, progress, signal)),
       )
       const answer = await running.finally(() => {
         const sentAt = progress.errand?.sentAt
@@ -234,7 +218,7 @@ export class DiscordClient {
     const progress: Progress = { errand: undefined }
     try {
       return await this.#within({ signal }, { call, progress }, (signal) =>
-        this.#run(call, policy, progress, signal, true),
+        this.#attempts.run(this.#errand(call, policy, progress, signal), true),
       )
     } catch (error) {
       // Counted by address and application: what one is refused, all are.
@@ -276,7 +260,7 @@ export class DiscordClient {
 
   stats() {
     return {
-      ...this.#counts,
+      ...this.#attempts.counts,
       invalidBudgetUsed: this.#admission.invalidBudgetUsed,
       breaker: this.#admission.breakerState,
     }
@@ -306,10 +290,16 @@ export class DiscordClient {
     const progress: Progress = { errand: undefined }
     this.#progress.set(key, progress)
     return this.#flights.start(key, (signal) =>
-      this.#run(call, policy, progress, signal).finally(() => {
+      this.#attempts.run(this.#errand(call, policy, progress, signal)).finally(() => {
         if (this.#progress.get(key) === progress) this.#progress.delete(key)
       }),
     )
+  }
+
+  #errand(call: Call, policy: RetryPolicy, progress: Progress, signal: AbortSignal): Errand {
+    const errand = new Errand(call, policy, signal, this.#needs)
+    progress.errand = errand
+    return errand
   }
 
   /** Waits as this caller wants to: until its deadline, its signal, or the end of the instance. */
@@ -328,156 +318,6 @@ export class DiscordClient {
         attempts: of?.progress?.errand?.attempts ?? 0,
       })
     return withDeadline(this.#clock, deadlineMs, [signal, this.#closing.signal], late, work)
-  }
-
-  /** Until an answer that is a success, or the last error. `orRefusal`: a refusal of Discord's is an answer too. */
-  async #run(
-    call: Call,
-    policy: RetryPolicy,
-    progress: Progress,
-    signal: AbortSignal,
-    orRefusal = false,
-  ): Promise<Answer> {
-    const errand = new Errand(call, policy, signal, this.#needs)
-    progress.errand = errand
-    this.#admission.enter(call)
-    try {
-      for (;;) {
-        const trial = this.#admission.tokens.tryAgain(call.tokenId)
-        const attempt = this.#attempt(errand, trial, orRefusal)
-        const outcome = await (trial ? this.#tried(errand, attempt) : attempt)
-        if ('body' in outcome) return outcome
-        if (outcome.waitMs > errand.leftMs || errand.attempts > policy.maxRetries) throw outcome.error
-        this.#counts.retries++
-        this.#events.emit({
-          type: 'discord.retry',
-          route: call.route.name,
-          attempt: errand.attempts,
-          waitMs: outcome.waitMs,
-        })
-        // After a 429 the hold that it set makes the next attempt wait; other trouble sets none.
-        if (!outcome.held) await errand.sleep(outcome.waitMs, 'user')
-      }
-    } finally {
-      this.#admission.leave(call)
-    }
-  }
-
-  /** The one call that tries a dead token again: what goes wrong on its way says nothing about the token, which is as dead as before. */
-  async #tried({ call, signal, attempts }: Errand, attempt: Promise<Answer | Setback>): Promise<Answer> {
-    let error: unknown
-    try {
-      const outcome = await attempt
-      if ('body' in outcome) return outcome
-      error = outcome.error
-    } catch (thrown) {
-      error = thrown
-    }
-    if (signal.aborted) throw signal.reason
-    const isFromDiscord = error instanceof DiscordAPIError || error instanceof DiscordUnavailableError
-    const isRefusal = error instanceof DiscordAPIError && error.status === 401
-    if (isFromDiscord && !isRefusal && this.#admission.tokens.isDead(call.tokenId)) throw deadTokenError(call, attempts)
-    throw error
-  }
-
-  async #attempt(errand: Errand, trial: boolean, orRefusal: boolean): Promise<Answer | Setback> {
-    const { call, signal } = errand
-    const { tokens } = this.#admission
-    const refuseDead = () => {
-      if (!trial && tokens.isDead(call.tokenId)) throw deadTokenError(call, errand.attempts)
-    }
-    refuseDead()
-    const permit = this.#admission.tryAdmit(errand) ?? (await this.#admission.admit(errand))
-    try {
-      // Another call may have learned it while this one waited.
-      refuseDead()
-      this.#counts.calls++
-      errand.attempts++
-      let answer: Answer
-      try {
-        answer = await this.#transport.send(permit, errand.attempts, signal)
-      } catch (error) {
-        this.#observe(errand, permit.head?.status ?? 0, permit.head?.sentAt)
-        const { head } = permit
-        // A 429 binds by its head alone, whatever became of its body, and whether or not its caller still waits.
-        const limited = head?.status === 429 ? this.#judge(errand, permit, { ...head, body: '' }, orRefusal) : undefined
-        if (limited && !signal.aborted) return limited
-        return this.#unanswered(errand, permit, error)
-      }
-      errand.sentAt = answer.sentAt
-      this.#observe(errand, answer.status, answer.sentAt)
-      return this.#judge(errand, permit, answer, orRefusal)
-    } finally {
-      this.#admission.settle(permit, signal.aborted)
-    }
-  }
-
-  /** What an answer means for its call. Throws what ends the call. */
-  #judge(errand: Errand, permit: Permit, answer: Answer, orRefusal: boolean): Answer | Setback {
-    const { call, attempts, policy } = errand
-    const { status } = answer
-    const verdict: Verdict = classify(answer, call.route, call.tokenType, this.#clock.now())
-    this.#admission.answered(permit, answer, verdict)
-    switch (verdict.kind) {
-      case 'success':
-        this.#learnUser(call, answer)
-        return answer
-      case 'refused':
-        if (orRefusal) return answer
-        throw refusedError(call, status, verdict.body, attempts)
-      case 'foreign': {
-        const heldMs = status === 403 ? this.#admission.foreign(permit, verdict.waitMs) : undefined
-        throw foreignError(call, status, attempts, heldMs)
-      }
-      case 'blocked': {
-        const waitMs = this.#admission.blocked(permit, verdict.waitMs)
-        this.#limited(call, 'egress', waitMs)
-        return { error: blockedError(call, attempts, waitMs), waitMs, held: true }
-      }
-      case 'trouble': {
-        const error = troubleError(call, status, verdict.body, attempts, verdict.waitMs)
-        return setbackOf(
-          this.#options.random,
-          this.#clock.monotonic(),
-          errand,
-          error,
-          isTransient(status),
-          verdict.waitMs,
-        )
-      }
-      default: {
-        const computedMs = backoffMs(attempts, policy.retryDelayMs, this.#options.random)
-        const waitMs = this.#admission.hold(permit, verdict, computedMs)
-        this.#counts.rateLimited++
-        this.#limited(call, verdict.scope, waitMs)
-        return { error: rateLimitedError(call, verdict.scope, verdict.body, attempts, waitMs), waitMs, held: true }
-      }
-    }
-  }
-
-  /** The request was sent, or was to be, and no answer came in full. Throws what ends the call. */
-  #unanswered(errand: Errand, { head }: Permit, error: unknown): Setback {
-    if (errand.signal.aborted || !(error instanceof DiscordUnavailableError)) throw error
-    // What its head refused is not asked again for the sake of its body.
-    const refused = head !== undefined && head.status >= 400 && head.status < 500
-    return setbackOf(this.#options.random, this.#clock.monotonic(), errand, error, !refused, undefined)
-  }
-
-  /** From then on all that the user does spends the same limits. */
-  #learnUser(call: Call, answer: Answer): void {
-    const id = userToldBy(call, answer)
-    if (id !== undefined && this.#admission.tokens.principalOf(call.tokenId) !== call.principal)
-      this.#admission.tokenBelongsTo(call.tokenId, id)
-  }
-
-  #limited(call: Call, scope: RateLimitScope, retryAfterMs: Milliseconds): void {
-    this.#events.emit({ type: 'discord.rate-limited', route: call.route.name, scope, retryAfterMs })
-  }
-
-  #observe({ call, attempts }: Errand, status: number, sentAt: Milliseconds | undefined): void {
-    if (!this.#events.active) return
-    const durationMs = sentAt === undefined ? 0 : this.#clock.monotonic() - sentAt
-    this.#events.emit({ type: 'discord.call', route: call.route.name, status, durationMs, attempt: attempts })
   }
 }
 

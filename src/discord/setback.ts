@@ -29,3 +29,8 @@ export function setbackOf(
   if (attempts > 1 || leftMs <= 0 || waitMs >= leftMs) throw error
   return { error, waitMs, held: false }
 }
+
+/** Whether a call goes on after a setback: it has tries left, and the wait fits into what it may still wait. Pure. */
+export function mayTryAgain({ attempts, leftMs, policy }: Errand, { waitMs }: Setback): boolean {
+  return waitMs <= leftMs && attempts <= policy.maxRetries
+}

@@ -72,14 +72,16 @@ describe('an answer whose body breaks off', () => {
   })
 
   test('binds also where its caller has left before the end', async () => {
+    const headSent = Promise.withResolvers<unknown>()
     const { holdfast, events } = await started((_request, response) => {
       response.writeHead(429, { 'content-type': 'application/json', 'retry-after': '7', 'x-ratelimit-limit': '1' })
-      response.write('{')
+      response.write('{', headSent.resolve)
     })
     const controller = new AbortController()
     const call = watched(holdfast.getCurrentUser('a', { signal: controller.signal }))
-    await until(() => holdfast.stats().discord.calls === 1)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await headSent.promise
+    // Sent to this same process: it is read within the next turns of the event loop.
+    for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve))
     controller.abort('gone')
     await until(() => call.done)
     expect(call.error).toBe('gone')
