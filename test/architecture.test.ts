@@ -13,6 +13,7 @@ const FOUNDATIONS = [
   'events',
   'http',
   'concurrency',
+  'collections',
   'sessions',
   'config',
   'guilds',

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { DiscordAPIError, DiscordUnavailableError } from '../errors/errors.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { isOwn } from './cache-key.ts'
@@ -34,8 +34,8 @@ export class Failures {
   readonly #clock: Clock
   readonly #random: () => number
   /** The house's own keys and the app's apart: a thousand one-time keys that fail make nobody's guild list try again. */
-  readonly #own = new LRUCache<string, Failure>({ max: FAILURES })
-  readonly #others = new LRUCache<string, Failure>({ max: FAILURES })
+  readonly #own = new RecentlyUsed<string, Failure>(FAILURES)
+  readonly #others = new RecentlyUsed<string, Failure>(FAILURES)
   /** When Discord was seen to answer after failures, by how many recoveries there were before; those that still matter. */
   readonly #recoveredAt = new Map<number, Milliseconds>()
   #recoveries = 0
@@ -102,7 +102,7 @@ export class Failures {
       for (const id of [...failures.keys()]) if (which(id)) failures.delete(id)
   }
 
-  #of(id: string): LRUCache<string, Failure> {
+  #of(id: string): RecentlyUsed<string, Failure> {
     return isOwn(id) ? this.#own : this.#others
   }
 }

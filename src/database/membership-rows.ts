@@ -1,5 +1,5 @@
 import type { Kysely } from 'kysely'
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { laterFetch, StandingFetch } from '../ledger/later-fetch.ts'
 import type {
   AnsweredFetch,
@@ -49,7 +49,7 @@ export class MembershipRows implements MembershipStore {
   readonly #clock: Clock
   readonly #writer = randomId()
   /** Name and icon by guild id, as they were last written. */
-  readonly #knownGuilds = new LRUCache<string, string>({ max: KNOWN_GUILDS })
+  readonly #knownGuilds = new RecentlyUsed<string, string>(KNOWN_GUILDS)
   #look: Look
 
   constructor(database: Database, clock: Clock) {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { Clock } from '../time/clock.ts'
 import { Latency } from './latency.ts'
 import { type KnownToAll, Principal } from './principal.ts'
@@ -13,10 +13,10 @@ export class BucketMap {
   readonly #known: KnownToAll
   readonly #busy = new Map<string, { principal: Principal; calls: number }>()
   /** By last use, the busy ones among them as long as there is room. */
-  readonly #resting = new LRUCache<string, Principal>({ max: PRINCIPALS_AT_REST })
+  readonly #resting = new RecentlyUsed<string, Principal>(PRINCIPALS_AT_REST)
 
   constructor(clock: Clock) {
-    const hashes = new LRUCache<string, string>({ max: ROUTES })
+    const hashes = new RecentlyUsed<string, string>(ROUTES)
     this.#known = { clock, hashes, latency: this.latency }
   }
 

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { Route } from './call.ts'
 
@@ -7,7 +7,7 @@ const RESOURCES_HELD = 10_000
 /** Resources that a `shared` 429 forbids to everybody, whoever asks: a route together with its guild, channel or webhook. */
 export class ResourceHolds {
   readonly #clock: Clock
-  readonly #until = new LRUCache<string, Milliseconds>({ max: RESOURCES_HELD })
+  readonly #until = new RecentlyUsed<string, Milliseconds>(RESOURCES_HELD)
 
   constructor(clock: Clock) {
     this.#clock = clock

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 
 /** How many tokens are remembered of each kind. Forgetting one costs one call. */
@@ -22,9 +22,9 @@ interface Death {
  */
 export class TokenMemory {
   readonly #clock: Clock
-  readonly #dead = new LRUCache<string, Death>({ max: TOKENS })
-  readonly #valid = new LRUCache<string, true>({ max: TOKENS })
-  readonly #principals = new LRUCache<string, string>({ max: TOKENS })
+  readonly #dead = new RecentlyUsed<string, Death>(TOKENS)
+  readonly #valid = new RecentlyUsed<string, true>(TOKENS)
+  readonly #principals = new RecentlyUsed<string, string>(TOKENS)
 
   constructor(clock: Clock) {
     this.#clock = clock

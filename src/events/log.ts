@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { EventLog, HoldfastHappening, Logger } from './events.ts'
 
@@ -24,7 +24,7 @@ interface Line {
 export class Log implements EventLog {
   readonly #logger: Logger
   readonly #clock: Clock
-  readonly #told = new LRUCache<string, { nextMs: Milliseconds; unsaid: number }>({ max: CAUSES })
+  readonly #told = new RecentlyUsed<string, { nextMs: Milliseconds; unsaid: number }>(CAUSES)
 
   constructor(logger: Logger, clock: Clock) {
     this.#logger = logger

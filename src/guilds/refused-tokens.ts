@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { DiscordAPIError } from '../errors/errors.ts'
 import { fingerprint } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
@@ -14,9 +14,9 @@ const REMEMBERED_MS: Milliseconds = 5 * 60 * 1000
  */
 export class RefusedTokens {
   readonly #clock: Clock
-  readonly #byToken = new LRUCache<string, { readonly error: DiscordAPIError; readonly until: Milliseconds }>({
-    max: TOKENS,
-  })
+  readonly #byToken = new RecentlyUsed<string, { readonly error: DiscordAPIError; readonly until: Milliseconds }>(
+    TOKENS,
+  )
 
   constructor(clock: Clock) {
     this.#clock = clock

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import type { Begun, Found, Moment, SharedKey, SharedNews, SharedTier, Ticket } from '../cache/shared-tier.ts'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { KeyvStoreShape } from '../config/config.ts'
 import { DISCORD_API } from '../config/settings.ts'
 import { codeOf } from '../errors/code-of.ts'
@@ -43,7 +43,7 @@ export class KeyvTier implements SharedTier {
   /** Monotonic, beginning at the wall clock: moments of this process never step back. */
   readonly #origin: Milliseconds
   /** Under which epochs this process last saw a key. */
-  readonly #known = new LRUCache<string, string>({ max: KNOWN })
+  readonly #known = new RecentlyUsed<string, string>(KNOWN)
   /** Loads that are being begun, so that of this process only one asks. */
   readonly #beginning = new Map<string, Promise<unknown>>()
   #listener: SharedNews | undefined

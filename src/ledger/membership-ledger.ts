@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { aFunction, anAbortSignal, milliseconds, wholeNumber } from '../config/accepted.ts'
 import { optionsOf } from '../config/options.ts'
 import { codeOf } from '../errors/code-of.ts'
@@ -117,7 +117,7 @@ export const LEDGER_OPTIONS = [RECALL, USERS_PER_GUILD, REFRESH_DUE]
 export class Ledger implements MembershipLedger {
   readonly #needs: LedgerNeeds
   readonly #queue: WriteQueue
-  readonly #forgotten = new LRUCache<string, number>({ max: FORGOTTEN })
+  readonly #forgotten = new RecentlyUsed<string, number>(FORGOTTEN)
   #order = 0
   #distrustedUntilMs = Number.NEGATIVE_INFINITY
 

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { closedError, HoldfastError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import { Lane } from './lane.ts'
@@ -56,8 +56,8 @@ export class Dispatcher {
   /** Who was served least lately comes first. */
   readonly #contenders = new Set<Contender>()
   readonly #lanes = new Map<string, Lane>()
-  readonly #remembered = new LRUCache<string, Lane>({ max: REMEMBERED_OWNERS })
-  readonly #keyPools = new LRUCache<string, OwnerPool>({ max: REMEMBERED_KEYS })
+  readonly #remembered = new RecentlyUsed<string, Lane>(REMEMBERED_OWNERS)
+  readonly #keyPools = new RecentlyUsed<string, OwnerPool>(REMEMBERED_KEYS)
   #serving = false
   #again = false
   #cancelAlarm: () => void = () => {}

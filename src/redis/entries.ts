@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import type { Begun, Found, Moment, SharedKey, SharedNews, SharedTier, Ticket } from '../cache/shared-tier.ts'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { codeOf } from '../errors/code-of.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
@@ -50,7 +50,7 @@ export class Entries implements SharedTier, ConnectionHooks {
   /** Callers who wait for another process's load, by key. */
   readonly #waiters = new Map<string, { readonly user: string | undefined; readonly wake: Set<() => void> }>()
   /** When other processes' loads ended, by key. */
-  readonly #ended = new LRUCache<string, Moment>({ max: ENDED })
+  readonly #ended = new RecentlyUsed<string, Moment>(ENDED)
   #listener: SharedNews | undefined
 
   constructor(options: {

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import type { SharedKey } from '../cache/shared-tier.ts'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { REDIS_KEYS } from './keys.ts'
 import type { Naming } from './naming.ts'
 
@@ -17,7 +17,7 @@ export interface EntryKeys {
 export class EntryKeyTable {
   readonly #prefix: string
   readonly #naming: Naming
-  readonly #known = new LRUCache<string, EntryKeys>({ max: REMEMBERED })
+  readonly #known = new RecentlyUsed<string, EntryKeys>(REMEMBERED)
   #knownUnder: unknown
 
   constructor(prefix: string, naming: Naming) {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { AppliedLimit } from '../guard/applied-limit.ts'
 import type { Attempt, CallerKind, Costs, Count, CounterStore, Taken } from '../guard/counters.ts'
@@ -47,7 +47,7 @@ export class GuardCounters implements CounterStore {
   readonly #ownName = uniqueToken()
   #named = 0
   #names: Names | undefined
-  readonly #keys = new LRUCache<string, string>({ max: KEYS_REMEMBERED })
+  readonly #keys = new RecentlyUsed<string, string>(KEYS_REMEMBERED)
   #month: Month = { start: 0, end: 0 }
   #scripts = new WeakMap<readonly AppliedLimit[], Script>()
   /** By the limits of a rule: its script is one call. */

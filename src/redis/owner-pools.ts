@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { PoolState, Taken, Window } from '../quota/owner-pool.ts'
 import type { OwnerLimits, PoolStore } from '../quota/pool-store.ts'
@@ -71,10 +71,10 @@ export class OwnerPools implements PoolStore {
   readonly #limits: OwnerLimits
   readonly #window: Window
   readonly #clock: Clock
-  readonly #held: LRUCache<string, Held>
+  readonly #held: RecentlyUsed<string, Held>
   readonly #closing = new AbortController()
   /** Limits that this process set, as long as nobody set another: a Redis that lost them is told again. */
-  readonly #set: LRUCache<string, number>
+  readonly #set: RecentlyUsed<string, number>
   #sweeping = false
 
   constructor(options: {
@@ -95,8 +95,8 @@ export class OwnerPools implements PoolStore {
     this.#window = options.window
     this.#clock = options.clock
     // An owner that is forgotten costs what was leased for it, until its window ends.
-    this.#held = new LRUCache({ max: options.maxOwners })
-    this.#set = new LRUCache({ max: options.maxOwners })
+    this.#held = new RecentlyUsed(options.maxOwners)
+    this.#set = new RecentlyUsed(options.maxOwners)
   }
 
   take(owner: string, n: number): Taken | Promise<Taken> {

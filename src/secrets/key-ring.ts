@@ -10,7 +10,7 @@ import {
   randomInt,
   timingSafeEqual,
 } from 'node:crypto'
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { Bytes } from './bytes.ts'
 
 /**
@@ -64,7 +64,7 @@ export class KeyRing {
   readonly #key: KeyObject
   readonly #nonce = Buffer.alloc(NONCE_BYTES)
   #sealed = 0
-  readonly #derived = new LRUCache<string, KeyObject>({ max: DERIVED_KEYS })
+  readonly #derived = new RecentlyUsed<string, KeyObject>(DERIVED_KEYS)
 
   /** At least one secret, each of 32 bytes or more (`config.ts` checks that). */
   constructor(secrets: readonly string[]) {

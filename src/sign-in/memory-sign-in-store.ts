@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { Claim, KeptSession, KeptTokens, SignInStore } from './sign-in-store.ts'
 
@@ -9,17 +9,17 @@ const CLAIMS = 10_000
 /** Sessions of one process: they end with it. */
 export class MemorySignInStore implements SignInStore {
   readonly #clock: Clock
-  readonly #sessions: LRUCache<string, KeptSession>
+  readonly #sessions: RecentlyUsed<string, KeptSession>
   readonly #sessionsOf = new Map<string, Set<string>>()
   readonly #tokens = new Map<string, KeptTokens>()
   /** Bounded by the users whose tokens are being refreshed. */
   readonly #leases = new Map<string, { holder: string; until: Milliseconds }>()
-  readonly #claims: LRUCache<string, { code: string; until: Milliseconds; outcome?: Uint8Array | null }>
+  readonly #claims: RecentlyUsed<string, { code: string; until: Milliseconds; outcome?: Uint8Array | null }>
 
   constructor(clock: Clock, sessions = SESSIONS) {
     this.#clock = clock
-    this.#sessions = new LRUCache({ max: sessions, dispose: (session) => this.#forget(session) })
-    this.#claims = new LRUCache({ max: CLAIMS })
+    this.#sessions = new RecentlyUsed(sessions, { dispose: (session) => this.#forget(session) })
+    this.#claims = new RecentlyUsed(CLAIMS)
   }
 
   async open(session: KeptSession, tokens: KeptTokens): Promise<void> {

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { RecentlyUsed } from '../collections/recently-used.ts'
 import { SingleFlight } from '../concurrency/single-flight.ts'
 import { codeOf } from '../errors/code-of.ts'
 import { closedError, DiscordUnavailableError, HoldfastError } from '../errors/errors.ts'
@@ -44,7 +44,7 @@ export class TokenKeeper {
   readonly #holder = randomId()
   readonly #flights = new SingleFlight<Tokens | null>('continue')
   readonly #hold: RefreshHold
-  readonly #overdue = new LRUCache<string, HoldfastError>({ max: OVERDUE })
+  readonly #overdue = new RecentlyUsed<string, HoldfastError>(OVERDUE)
   readonly #closing = new AbortController()
 
   constructor(needs: TokenKeeperNeeds) {
