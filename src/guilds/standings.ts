@@ -62,7 +62,8 @@ function writeBits(bytes: WritableBytes, at: number, width: number, value: numbe
   for (let index = at; index < at + width; index++) {
     if (typeof rest === 'bigint') {
       bytes[index] = Number(rest & 0xffn)
-      rest >>= 8n
+      // Written out: what traces files for Next's webpack build takes `>>= 8n` for `= 8n`, and then fails at `% 256` below.
+      rest = rest >> 8n
     } else {
       bytes[index] = rest % 256
       rest = Math.floor(rest / 256)

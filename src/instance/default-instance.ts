@@ -16,3 +16,8 @@ export function defaultHoldfast(): Holdfast {
 export function setDefaultHoldfast(holdfast: Holdfast | undefined): void {
   processWide[DEFAULT] = holdfast
 }
+
+/** Whether it is this one; asking makes none. */
+export function isDefaultHoldfast(holdfast: Holdfast): boolean {
+  return processWide[DEFAULT] === holdfast
+}

@@ -1,4 +1,4 @@
-import { createHoldfast } from 'holdfast'
+import { createHoldfast, type Holdfast } from 'holdfast'
 import { oneHoldfast } from 'holdfast/next'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { defaultHoldfast, setDefaultHoldfast } from '../../src/instance/default-instance.ts'
@@ -40,5 +40,32 @@ describe('a second instance of one application', () => {
     expect(warned).not.toHaveBeenCalled()
     setDefaultHoldfast(undefined)
     await holdfast.close()
+  })
+
+  test.each([
+    ['close()', (holdfast: Holdfast) => holdfast.close()],
+    ['await using', async (holdfast: Holdfast) => holdfast[Symbol.asyncDispose]()],
+  ])('is made by oneHoldfast() after %s of the first, which answers nobody any more', async (_how, end) => {
+    const evaluate = () => oneHoldfast({ discord: { clientId: '100000000000000004' } })
+    const first = evaluate()
+    await end(first)
+    const second = evaluate()
+    expect(second).not.toBe(first)
+    expect(defaultHoldfast()).toBe(second)
+    // Closed once more, the first takes nothing away from the second.
+    await first.close()
+    expect([evaluate(), defaultHoldfast()].every((again) => again === second)).toBe(true)
+    expect(warned).not.toHaveBeenCalled()
+    await second.close()
+  })
+
+  test('that somebody else made the default stays the default when that of oneHoldfast() is closed', async () => {
+    const shared = oneHoldfast({ discord: { clientId: '100000000000000005' } })
+    const other = createHoldfast()
+    setDefaultHoldfast(other)
+    await shared.close()
+    expect(defaultHoldfast()).toBe(other)
+    setDefaultHoldfast(undefined)
+    await other.close()
   })
 })
