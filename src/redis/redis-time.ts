@@ -24,8 +24,9 @@ export class RedisTime {
     return this.#offsetMs === undefined ? undefined : this.#clock.monotonic() + this.#offsetMs
   }
 
-  /** Takes in an answer to a request that was sent at `sentAt` (monotonic). */
+  /** Takes in an answer to a request that was sent at `sentAt` (monotonic). What is no time is left out: nothing would ever be too old. */
   observe(sentAt: Milliseconds, redisNow: Milliseconds): void {
+    if (!Number.isFinite(redisNow)) return
     const offsetMs = redisNow - sentAt
     const old = sentAt - this.#estimatedAt > ESTIMATE_LASTS_MS
     const late = this.#offsetMs !== undefined && offsetMs >= this.#offsetMs && offsetMs < this.#offsetMs + STEP_MS
@@ -36,6 +37,7 @@ export class RedisTime {
 
   /** As `observe`, at the beginning of a connection: Redis may be another machine now. */
   begin(sentAt: Milliseconds, redisNow: Milliseconds): void {
+    if (!Number.isFinite(redisNow)) return
     this.#offsetMs = redisNow - sentAt
     this.#estimatedAt = sentAt
   }
