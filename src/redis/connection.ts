@@ -175,6 +175,8 @@ export class RedisConnection implements Redis {
   /** One generation after another, with a pause between them. */
   async #supervise(started: () => void): Promise<void> {
     const { signal } = this.#closing
+    // As in `reach`: it is nobody's time-out, nor the connection's.
+    await this.#loaded
     for (let failures = 0; !signal.aborted; ) {
       let generation: Generation | undefined
       try {

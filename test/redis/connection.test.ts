@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { defineScript } from '../../src/redis/script.ts'
+import { type Clock, systemClock } from '../../src/time/clock.ts'
 import { freePort, startRedisServer } from '../support/redis-server.ts'
 import { startProxy } from './proxy.ts'
 import { beside, openRoom, type RoomOptions, SERVERS, stall, timed, until } from './room.ts'
@@ -277,6 +278,54 @@ describe.skipIf(!SERVERS)('an event loop that stood still', () => {
       for (const { code } of await Promise.all(asked)) expect(code).toBeUndefined()
     }
     expect(room.states()).toEqual([])
+  })
+})
+
+describe.skipIf(!SERVERS)('the way back', () => {
+  /** The machine's time, which can be moved on, and what was slept. */
+  const watchedClock = () => {
+    const slept: number[] = []
+    let aheadMs = 0
+    const clock: Clock = {
+      now: () => systemClock.now() + aheadMs,
+      monotonic: () => systemClock.monotonic() + aheadMs,
+      sleep: (ms, signal) => {
+        slept.push(ms)
+        return systemClock.sleep(ms, signal)
+      },
+    }
+    const moveOn = (ms: number) => {
+      aheadMs += ms
+    }
+    return { clock, slept, moveOn }
+  }
+
+  test('takes longer after each short life, and after a long good one it is 50 ms again', async () => {
+    await using server = await ownServer()
+    const { clock, slept, moveOn } = watchedClock()
+    using room = await openRoom({ url: server.url, clock, random: () => 0 }).up()
+    const pauses: Array<number | undefined> = []
+    for (const lifeMs of [0, 0, 0, 9_000, 11_000, 0]) {
+      // Its heartbeat sleeps: nothing is under way that a leap of time would make late.
+      await until(() => slept.at(-1) === 5_000, 5_000, 'the first beat')
+      moveOn(lifeMs)
+      const before = slept.length
+      room.connection.renew()
+      await room.away()
+      pauses.push(slept[before])
+      await room.up()
+    }
+    expect(pauses).toEqual([100, 200, 400, 800, 50, 100])
+  })
+
+  test('begins to count the time for a connection when the library is loaded', async () => {
+    await using server = await ownServer()
+    const { clock, slept } = watchedClock()
+    using room = openRoom({ url: server.url, clock })
+    room.connection.start()
+    expect(slept).toEqual([])
+    await room.up()
+    expect(slept[0]).toBe(1_500)
   })
 })
 
