@@ -13,6 +13,19 @@ export async function startProxy(port: number) {
   const proxy = createServer((client) => {
     const server = connect(port, '127.0.0.1')
     const pair = { client, server, kind: 'commands' as 'commands' | 'messages' }
+    // Delayed, and not yet handed on. What comes after it waits behind it: a connection never changes the order of bytes.
+    const late: Array<{ readonly data: Buffer; readonly at: number }> = []
+    const handOn = () => {
+      while (late.length > 0 && late[0]!.at <= performance.now()) {
+        const { data } = late.shift()!
+        if (client.writable) client.write(data)
+      }
+      if (late.length > 0) setTimeout(handOn, late[0]!.at - performance.now()).unref()
+    }
+    const delay = (data: Buffer, ms: number) => {
+      late.push({ data, at: Math.max(performance.now() + ms, late.at(-1)?.at ?? 0) })
+      if (late.length === 1) setTimeout(handOn, ms).unref()
+    }
     pairs.add(pair)
     const end = () => {
       client.destroy()
@@ -26,11 +39,12 @@ export async function startProxy(port: number) {
     })
     server.on('data', (data) => {
       const { answers, on = 'all' } = treatment
-      if (answers === 'pass' || (on !== 'all' && on !== pair.kind)) return void client.write(data)
+      if (answers === 'pass' || (on !== 'all' && on !== pair.kind))
+        return late.length > 0 ? delay(data, 0) : void client.write(data)
       if (answers === 'garbage') client.write('HTTP/1.1 400 Bad Request\r\n\r\n\x00\xff<html>')
       if (answers === 'cut in half')
         client.write(data.subarray(0, Math.ceil(data.length / 2)), () => client.resetAndDestroy())
-      if (treatment.answers === 'delay') setTimeout(() => client.writable && client.write(data), treatment.ms).unref()
+      if (treatment.answers === 'delay') delay(data, treatment.ms)
     })
   })
   proxy.listen(0, '127.0.0.1')
