@@ -31,7 +31,7 @@ export function report(standing: Standing): string {
     table(['answers', 'times'], counted(answers)),
     table([`seed ${seed}, ${(elapsedMs / 1_000).toFixed(0)} s`, ''], facts),
     ...violations
-      .slice(0, 5)
+      .slice(0, 20)
       .map(({ at, what, trace }) => [`✗ ${at} ms: ${what}`, ...trace.map((line) => `    ${line}`)].join('\n')),
     violations.length === 0
       ? '✓ no wrong answer, no error without a reason, nothing left behind'
