@@ -48,8 +48,9 @@ export class Callback {
     const answer = this.#needs.oauth.readAnswer(parameters, attempt.state)
     if (!answer) return { refused: 'state' }
     if ('error' in answer) return { refused: answer.error === 'access_denied' ? 'denied' : 'answer' }
-    const code = answer.parameters.get('code')
-    if (!code) return { refused: 'state' }
+    // RFC 6749, 3.1: no parameter comes more than once. Which of two codes were ours?
+    const [code, another] = answer.parameters.getAll('code')
+    if (!code || another !== undefined) return { refused: 'state' }
     const names = { attempt: fingerprint(attempt.state), code: fingerprint(code) }
     const key = `${names.attempt} ${names.code}`
     const underWay = this.#flights.get(key)

@@ -175,6 +175,7 @@ describe('an answer that does not fit', () => {
         examples: [
           [{ state: 'own', code: 'own', cookie: 'own' }],
           [{ state: 'own', code: 'other', cookie: 'own' }],
+          [{ state: 'own', code: 'twice', cookie: 'own' }],
           [{ state: 'other', code: 'other', cookie: 'renamed' }],
         ],
       },
