@@ -6,6 +6,12 @@ type Sql = typeof import('kysely').sql
 // What the two databases say differently when whole lists are given to one statement. Ids and standings are digits, and
 // stay text on our side: JavaScript's numbers have no room for them.
 
+/** A whole number as a parameter; SQLite is given all numbers as floating ones. */
+export function whole({ sql, kind }: { readonly sql: Sql; readonly kind: SqlKind }, value: number | string) {
+  const rounded = typeof value === 'number' ? Math.round(value) : value
+  return kind === 'postgres' ? sql`${rounded}::bigint` : sql`cast(${rounded} as integer)`
+}
+
 /** A list of whole numbers as a table with the column `value`. */
 export function numbers(sql: Sql, kind: SqlKind, values: readonly (string | number)[]): RawBuilder<unknown> {
   const list = values.join(',')
@@ -16,23 +22,22 @@ export function numbers(sql: Sql, kind: SqlKind, values: readonly (string | numb
 
 type NumberType = 'bigint' | 'smallint' | 'double precision'
 
-/** Rows of numbers as a table with these columns. */
+/** Columns of numbers, all of one length, as a table of their rows. */
 export function numberRows<Column extends string>(
   sql: Sql,
   kind: SqlKind,
-  columns: Readonly<Record<Column, NumberType>>,
-  rows: ReadonlyArray<Readonly<Record<Column, string | number>>>,
+  types: Readonly<Record<Column, NumberType>>,
+  columns: Readonly<Record<Column, readonly (string | number)[]>>,
 ): RawBuilder<unknown> {
-  const names = Object.keys(columns) as Column[]
+  const names = Object.keys(types) as Column[]
   if (kind === 'postgres') {
-    const lists = names.map(
-      (name) => sql`${`{${rows.map((row) => row[name]).join(',')}}`}::${sql.raw(columns[name])}[]`,
-    )
+    const lists = names.map((name) => sql`${`{${columns[name].join(',')}}`}::${sql.raw(types[name])}[]`)
     return sql`(select * from unnest(${sql.join(lists)}) as n (${sql.raw(names.join(', '))}))`
   }
-  const text = `[${rows.map((row) => `[${names.map((name) => row[name]).join(',')}]`).join(',')}]`
+  const lists = names.map((name) => columns[name])
+  const rows = lists[0]!.map((_, place) => `[${lists.map((list) => list[place]).join(',')}]`)
   const cells = names.map((name, place) => `json_extract(value, '$[${place}]') as ${name}`)
-  return sql`(select ${sql.raw(cells.join(', '))} from json_each(${text}))`
+  return sql`(select ${sql.raw(cells.join(', '))} from json_each(${`[${rows.join(',')}]`}))`
 }
 
 export interface NamedRow {

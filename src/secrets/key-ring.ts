@@ -15,7 +15,8 @@ import type { Bytes } from './bytes.ts'
 
 /**
  * A name for a token that is not the token: SHA-256, base64url. Tokens are long and random, so the bare hash tells
- * nobody anything. Used for keys in memory; what leaves the process is named under a secret.
+ * nobody anything. Used for keys in memory; what leaves the process is named under a secret. Of any other text it tells
+ * whether it is still the same.
  */
 export function fingerprint(token: string): string {
   return hash('sha256', token, 'base64url')

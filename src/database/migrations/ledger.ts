@@ -4,8 +4,9 @@ import type { Migration } from './migration.ts'
  * The tables of the ledger (`membership-rows.ts`) and of the bot's guilds (`bot-guild-rows.ts`).
  *
  * A membership is a user's inner number (short, and in order of arrival, so that pages fill up), the guild's id and its
- * standing: the permissions doubled, plus 1 for the owner. Times are epoch milliseconds and stand once a user. There are
- * no foreign keys: each would cost two look-ups a row, and every write here is of a whole user anyway.
+ * standing: the permissions doubled, plus 1 for the owner. Times are epoch milliseconds and stand once a user, and so does a
+ * hash of the list, by which one that did not change is known (0: the user has no memberships here). There are no foreign
+ * keys: each would cost two look-ups a row, and every write here is of a whole user anyway.
  */
 export const ledger: Migration = async ({ database, sql, kind }) => {
   const isPostgres = kind === 'postgres'
@@ -18,6 +19,7 @@ export const ledger: Migration = async ({ database, sql, kind }) => {
     turn bigint not null default 0,
     writer text not null default '',
     writer_ms double precision not null default 0,
+    list_hash bigint not null default 0,
     forgotten smallint not null default 0,
     due_after bigint not null default 0
   )`.execute(database)
