@@ -140,6 +140,26 @@ export const ERROR_CODES = {
     'one `send` took too long; it may have been counted and was not sent again',
     'make it end sooner, or raise `sendTimeoutMs`',
   ],
+  BATCH_JOURNAL_UNAVAILABLE: [
+    'HoldfastError',
+    'the journal cannot be read or written: a folder, no permission, a full disk, in use, or too slow; nothing more was sent',
+    'the message says which; mend it, and start the same batch again',
+  ],
+  BATCH_JOURNAL_FOREIGN: [
+    'HoldfastError',
+    'the journal is no journal, or that of a batch with other requests; it was left as it is',
+    'give each batch a file of its own, and its requests in the order they had',
+  ],
+  BATCH_JOURNAL_DAMAGED: [
+    'HoldfastError',
+    'a line of the journal that is not its last cannot be read; the message says which, and nothing was sent',
+    'restore the file, or remove the line: its request is then sent again',
+  ],
+  BATCH_RESULT_NOT_JSON: [
+    'HoldfastError',
+    'with a journal: JSON would change what `send` resolved with; the request was answered and is not sent again',
+    'return plain data from `send`; remove its line from the journal to send it once more',
+  ],
   NOT_JSON: ['ApiError', 'browser: a success that is no JSON', 'look at what serves that path'],
   KEEPALIVE_TOO_LARGE: [
     'ApiError',

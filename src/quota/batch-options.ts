@@ -6,6 +6,7 @@ import {
   listOf,
   milliseconds,
   number,
+  text,
   wholeNumber,
 } from '../config/accepted.ts'
 import { type OptionTable, optionsOf } from '../config/options.ts'
@@ -70,6 +71,14 @@ export interface BatchOptions<Request, Result> {
   /** One call, from `send` to its end; what takes longer is settled as BATCH_SEND_TIMEOUT and not sent again. Default 60 000. */
   readonly sendTimeoutMs?: Milliseconds
   readonly signal?: AbortSignal
+  /**
+   * A file in which answers are kept, so that the same batch, started again after whatever ended it, sends only what was
+   * not answered: not what `send` resolved for, but what it rejected, and what was under way. A request is known by its
+   * place and a hash of its JSON. Results are kept as JSON, readable for this user of the machine only; one that JSON would
+   * change is rejected with BATCH_RESULT_NOT_JSON, and one that is undefined is kept. Requests and keys are not in it.
+   * Where an answer cannot be written nothing more is sent. For one process at a time. Default: none.
+   */
+  readonly journal?: string
   /** Told of every request that is settled, and whenever a wait begins or ends. What it throws or rejects with is ignored. */
   readonly onProgress?: (progress: BatchProgress) => void
 }
@@ -123,6 +132,7 @@ export const BATCH_OPTIONS = optionsOf(
     deadlineMs: { means: 'the whole batch', accepts: milliseconds(), preset: 'none' },
     sendTimeoutMs: { means: 'one call, from `send` to its end', accepts: milliseconds(), preset: '60000 ms' },
     signal: { means: 'ends the batch', accepts: anAbortSignal },
+    journal: { means: 'a file that keeps answers, to go on from', accepts: text('a path') },
     onProgress: { means: 'told how far it is', accepts: aFunction() },
   } satisfies OptionTable<keyof BatchOptions<unknown, unknown>>,
   'call',

@@ -1,5 +1,6 @@
 import { HoldfastError } from '../errors/errors.ts'
 import { alarm, type Milliseconds } from '../time/clock.ts'
+import { onAbort } from '../time/on-abort.ts'
 import {
   type BatchKey,
   type BatchOptions,
@@ -11,6 +12,8 @@ import {
 } from './batch-options.ts'
 import { call } from './call.ts'
 import { type Contender, Dispatcher, tooDear } from './dispatcher.ts'
+import { Journal } from './journal.ts'
+import { type Keeping, keepingIn } from './keeping.ts'
 import type { Lane } from './lane.ts'
 import { OwnerKeys } from './owner-keys.ts'
 import type { Window } from './owner-pool.ts'
@@ -30,7 +33,9 @@ const A_MINUTE: Window = { windowMs: 60_000, marginMs: 0 }
  * the signal's own reason; where no owner may make a call at all with QUOTA_NEVER, and so is a request that costs more
  * than any owner may make in a window. Other batches on the same quota get their turn call by call.
  *
- * Rejects with INVALID_OPTION for options that cannot be used: no keys, or one key with two owners.
+ * Rejects with INVALID_OPTION for options that cannot be used: no keys, or one key with two owners. With a journal, before
+ * anything is sent: BATCH_JOURNAL_UNAVAILABLE, BATCH_JOURNAL_FOREIGN, BATCH_JOURNAL_DAMAGED. A journal that fails later
+ * (a full disk) rejects what is not sent by then with BATCH_JOURNAL_UNAVAILABLE; answers that still come are told.
  */
 export async function batch<Request, Result>(
   requests: readonly Request[],
@@ -40,9 +45,20 @@ export async function batch<Request, Result>(
   if (requests.length === 0 && keysByOwner(options.keys)) return []
   const dispatcher = Dispatcher.of(options.quota)
   const keys = keysOf(options, dispatcher)
-  if (options.signal?.aborted)
-    return requests.map(() => ({ status: 'rejected', reason: options.signal!.reason as unknown }))
-  return spread(requests, options, dispatcher, keys)
+  const { journal: path, signal } = options
+  const aborted = () => requests.map(() => ({ status: 'rejected', reason: signal!.reason as unknown }) as const)
+  if (signal?.aborted) return aborted()
+  if (path === undefined) return spread(requests, options, dispatcher, keys)
+  let journal: Journal | undefined
+  try {
+    journal = await Journal.open(path, signal)
+    return await spread(requests, options, dispatcher, keys, await keepingIn<Result>(journal, requests))
+  } catch (error) {
+    if (signal?.aborted) return aborted()
+    throw error
+  } finally {
+    await journal?.close()
+  }
 }
 
 /** The keys of each owner, for one batch or one stream. Throws INVALID_OPTION where there is none. */
@@ -67,13 +83,14 @@ export async function spread<Request, Result>(
   options: BatchOptions<Request, Result>,
   dispatcher: Dispatcher,
   keys: ReadonlyMap<string, OwnerKeys>,
+  keeping?: Keeping<Result>,
 ): Promise<Array<BatchResult<Result>>> {
   const owners = [...keys].filter(([, ofOwner]) => !ofOwner.isEmpty)
   if (owners.length === 0) {
     const reason = new HoldfastError('QUOTA_NEVER', 'every key that was given is dead; give others')
     return requests.map(() => ({ status: 'rejected', reason }))
   }
-  const batch = new Batch(requests, options, dispatcher, keys)
+  const batch = new Batch(requests, options, dispatcher, keys, keeping)
   batch.lanes = owners.map(([owner]) => dispatcher.lane(owner))
   return batch.run()
 }
@@ -95,8 +112,9 @@ class Batch<Request, Result> implements Contender {
   readonly #line: RequestLine
   /** By request, where they have one. */
   readonly #costs: number[] | undefined
-  /** Requests that cannot be sent at all. */
-  readonly #refused: Array<readonly [index: number, reason: unknown]> = []
+  readonly #keeping: Keeping<Result> | undefined
+  /** Requests that are settled before anything is sent. */
+  readonly #settledBefore: Array<readonly [index: number, result: BatchResult<Result>]> = []
   #underWay = 0
   #done = 0
   #waitingUntil: Milliseconds | undefined
@@ -106,7 +124,9 @@ class Batch<Request, Result> implements Contender {
     options: BatchOptions<Request, Result>,
     dispatcher: Dispatcher,
     keys: ReadonlyMap<string, OwnerKeys>,
+    keeping: Keeping<Result> | undefined,
   ) {
+    this.#keeping = keeping
     this.#requests = [...requests]
     this.#options = options
     this.#dispatcher = dispatcher
@@ -117,9 +137,9 @@ class Batch<Request, Result> implements Contender {
     const priorities = priority && this.#requests.map((request) => priority(request))
     const usable: number[] = []
     for (let index = 0; index < requests.length; index++) {
-      const why = unusable(this.#costs?.[index] ?? 1, priorities?.[index] ?? 0)
-      if (why === undefined) usable.push(index)
-      else this.#refused.push([index, invalid(why)])
+      const result = keeping?.settled.get(index) ?? refusedAtOnce(this.#costs?.[index] ?? 1, priorities?.[index] ?? 0)
+      if (result) this.#settledBefore.push([index, result])
+      else usable.push(index)
     }
     this.#line = new RequestLine(usable, (index) => priorities?.[index] ?? 0)
     this.#concurrency = options.concurrency ?? DEFAULT_CONCURRENCY
@@ -135,13 +155,16 @@ class Batch<Request, Result> implements Contender {
       deadlineMs === Number.POSITIVE_INFINITY
         ? () => {}
         : alarm(this.#dispatcher.clock, deadlineMs, () => this.#end(late(false)))
-    for (const [index, reason] of this.#refused) this.#settle(index, { status: 'rejected', reason })
+    for (const [index, result] of this.#settledBefore) this.#settle(index, result)
+    const failed = this.#keeping?.failed
+    const unlisten = failed && onAbort(failed, () => this.#rejectQueued(failed.reason))
     this.#dispatcher.join(this)
     try {
       await this.#finished.promise
     } finally {
       this.#dispatcher.leave(this)
       cancelAlarm()
+      unlisten?.()
       signal?.removeEventListener('abort', abort)
     }
     return this.#results as Array<BatchResult<Result>>
@@ -216,14 +239,17 @@ class Batch<Request, Result> implements Contender {
       send: (signal, learn) =>
         this.#options.send(this.#requests[index]!, key, { signal, owner, ...(id !== undefined && { id }), learn }),
     })
-    this.#underWay--
     keys.ended(given)
-    if (outcome.how === 'fulfilled') this.#settle(index, { status: 'fulfilled', value: outcome.value })
+    const isKept = outcome.how === 'fulfilled' && this.#keeping !== undefined
+    const kept = isKept ? await this.#keeping!.keep(index, outcome.value) : undefined
+    this.#underWay--
+    if (kept) this.#settle(index, kept)
+    else if (outcome.how === 'fulfilled') this.#settle(index, { status: 'fulfilled', value: outcome.value })
     else if (outcome.how === 'failed') this.#settle(index, { status: 'rejected', reason: outcome.reason })
     else if (outcome.how === 'refused') this.#goAgain(index, outcome.reason)
     else if (outcome.how === 'key dead') {
       this.#bury(lane, keys, given, outcome.reason)
-      if (this.lanes.length > 0) this.#line.again(index)
+      if (this.lanes.length > 0) this.#waitAgain(index)
       else this.#settle(index, { status: 'rejected', reason: outcome.reason })
     }
     this.#dispatcher.serve()
@@ -238,7 +264,13 @@ class Batch<Request, Result> implements Contender {
       return
     }
     this.#refusals.set(index, refusals)
-    this.#line.again(index)
+    this.#waitAgain(index)
+  }
+
+  #waitAgain(index: number): void {
+    const failed = this.#keeping?.failed
+    if (failed?.aborted) this.#settle(index, { status: 'rejected', reason: failed.reason })
+    else this.#line.again(index)
   }
 
   /** Takes a key out; with its last key an owner. Where none is left, nothing more can be sent. */
@@ -300,10 +332,12 @@ export function late(wasSent: boolean): HoldfastError {
   )
 }
 
-/** Why a request cannot be sent; undefined where it can. */
-function unusable(cost: number, priority: number): string | undefined {
-  if (!Number.isSafeInteger(cost) || cost < 1) return 'the cost of this request is no whole number of calls, at least 1'
+/** How a request is settled that cannot be sent; undefined where it can. */
+function refusedAtOnce(cost: number, priority: number): BatchResult<never> | undefined {
+  const refused = (what: string) => ({ status: 'rejected', reason: invalid(what) }) as const
+  if (!Number.isSafeInteger(cost) || cost < 1)
+    return refused('the cost of this request is no whole number of calls, at least 1')
   return typeof priority === 'number' && !Number.isNaN(priority)
     ? undefined
-    : 'the priority of this request is no number'
+    : refused('the priority of this request is no number')
 }
