@@ -79,6 +79,8 @@ export type HoldfastHappening =
       readonly code: string
       readonly waiting: number
     }
+  /** A write took longer than 2 s, so that what follows waits longer too: the database is slow. Said at most once a minute; `waiting` are the users whose fetches wait. */
+  | { readonly type: 'ledger.slow'; readonly durationMs: Milliseconds; readonly waiting: number }
   /** The ledger writes again. */
   | { readonly type: 'ledger.recovered'; readonly afterMs: Milliseconds }
   /** Users whose fetch the ledger does not keep: their id is none of Discord's (`id`), their list fits no row (`list`), or too much waits already (`full`). */

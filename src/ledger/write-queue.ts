@@ -15,6 +15,8 @@ const LISTS = 10_000
 const USERS = 200_000
 const FIRST_PAUSE_MS: Milliseconds = 1_000
 const LONGEST_PAUSE_MS: Milliseconds = 20_000
+/** A write that takes longer is said: what waits behind it is late. */
+const SLOW_MS: Milliseconds = 2_000
 /** A trouble that goes on is said again after this. */
 const SAY_AGAIN_MS: Milliseconds = 60_000
 /** How often users who were forgotten, or not seen for long, are deleted. */
@@ -54,6 +56,7 @@ export class WriteQueue {
   #pauseMs = FIRST_PAUSE_MS
   #failedSince: Milliseconds | undefined
   #saidAt = Number.NEGATIVE_INFINITY
+  #saidSlowAt = Number.NEGATIVE_INFINITY
   #prunedAt: Milliseconds
   #lost = 0
   #closed = false
@@ -179,7 +182,9 @@ export class WriteQueue {
         fetches.push({ userId, guilds: this.#listOf(waiting), sentMs: waiting.sentMs, look: waiting.look })
       await this.#store.save(fetches, laterFetch)
       for (const waiting of batch.values()) if (hasList(waiting)) this.#lists--
-      events.emit({ type: 'ledger.written', users: batch.size, durationMs: clock.monotonic() - began })
+      const durationMs = clock.monotonic() - began
+      events.emit({ type: 'ledger.written', users: batch.size, durationMs })
+      this.#saySlow(durationMs)
       this.#recovered()
     } catch (error) {
       // Back to those who wait, unless a newer fetch of the same user came meanwhile.
@@ -205,6 +210,13 @@ export class WriteQueue {
       code: codeOf(error) ?? 'UNKNOWN',
       waiting: this.#waiting.size,
     })
+  }
+
+  #saySlow(durationMs: Milliseconds): void {
+    const now = this.#needs.clock.monotonic()
+    if (durationMs <= SLOW_MS || now - this.#saidSlowAt < SAY_AGAIN_MS) return
+    this.#saidSlowAt = now
+    this.#needs.events.emit({ type: 'ledger.slow', durationMs, waiting: this.#waiting.size })
   }
 
   #recovered(): void {

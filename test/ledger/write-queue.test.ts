@@ -81,6 +81,20 @@ describe('what waits to be written', () => {
     expect(saved.flat().map(({ guilds }) => guilds![0]!.id)).toEqual(['5', '6'])
   })
 
+  test('says once a minute that the database is slow', async () => {
+    const { clock, queue, saved, state, of } = house()
+    for (let second = 1; second <= 62; second++) {
+      state.slow = clock.sleep(second === 1 ? 1_900 : 2_500)
+      queue.add(String(second), list('5'), second, LOOK)
+      await clock.advance(3_000)
+      if (second === 1) expect(of('ledger.slow')).toEqual([])
+    }
+    expect(saved.flat()).toHaveLength(62)
+    expect(of('ledger.slow').length).toBe(4)
+    expect(of('ledger.slow')[0]).toMatchObject({ waiting: 0, durationMs: expect.toSatisfy((ms) => ms > 2_000) })
+    expect(of('ledger.failed')).toEqual([])
+  })
+
   test('an older one whose write failed does not take the place of a newer one', async () => {
     const { clock, queue, saved, state } = house()
     let release = () => {}
