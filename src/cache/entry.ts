@@ -73,12 +73,13 @@ export function newEntry(
   },
   clock: Clock,
 ): Entry {
-  const now = clock.monotonic()
+  // V8 keeps whole numbers in the object itself, and others beside it.
+  const now = Math.floor(clock.monotonic())
   return {
     value,
     bytes: kept ? 0 : origin.bytes,
     kept,
-    fetchedAtMs: now - origin.ageMs,
+    fetchedAtMs: Math.floor(now - origin.ageMs),
     fetchedAt: new Date(clock.now() - origin.ageMs),
     freshMs: origin.told?.freshMs ?? freshMs,
     staleMs: origin.told?.staleMs ?? keepMs,

@@ -62,7 +62,7 @@ export class MemoryTier {
 
   /** Moves an entry to the end of the line, if it is still in it. */
   noteUse(id: string, entry: Entry, now: Milliseconds): void {
-    entry.usedAtMs = now
+    entry.usedAtMs = Math.floor(now)
     const { entries } = this.#lineOf(id)
     if (entries.get(id) !== entry) return
     entries.delete(id)

@@ -63,6 +63,11 @@ export class Admission {
     return this.#egress.state
   }
 
+  /** Ends what it does in the background. */
+  close(): void {
+    this.#buckets.close()
+  }
+
   /** A call is about to be made; `leave` must follow, once. */
   enter(call: Call): void {
     this.#buckets.enter(call.principal, call.tokenType === 'Bot' ? this.#globalPerSecond : undefined)

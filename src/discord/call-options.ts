@@ -10,7 +10,6 @@ import {
 } from '../config/accepted.ts'
 import { type OptionTable, optionsOf } from '../config/options.ts'
 import { HoldfastError } from '../errors/errors.ts'
-import { fingerprint } from '../secrets/key-ring.ts'
 import { tokenProblem } from '../secrets/token.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { Call, Method, Priority, TokenType } from './call.ts'
@@ -18,6 +17,7 @@ import type { RetryPolicy } from './errand.ts'
 import { encodeBody } from './request-body.ts'
 import { encodeHeaders } from './request-headers.ts'
 import { checkPath, routeOf } from './route.ts'
+import { tokenIdOf } from './token-memory.ts'
 
 /** What can stand in a query; a list is the same name repeated. */
 export type QueryValue = string | number | boolean | readonly (string | number)[] | undefined
@@ -152,7 +152,7 @@ export function toCall(
     throw refused('headers', 'without content-type: there is no body')
   const route = routeOf(method, path, context.now)
   // Without a token of its own a call is known by the webhook or interaction that its path names.
-  const tokenId = `${tokenType} ${fingerprint(tokenType === 'none' ? route.resource : (token as string))}`
+  const tokenId = tokenIdOf(tokenType, tokenType === 'none' ? route.resource : (token as string))
   const call = {
     method,
     path: query ? withQuery(path, query) : path,

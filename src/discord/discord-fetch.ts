@@ -7,19 +7,19 @@ import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
 import { closedError, DiscordRateLimitError, DiscordUnavailableError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import { traced } from '../events/trace.ts'
-import { fingerprint } from '../secrets/key-ring.ts'
 import { Alarms } from '../time/alarms.ts'
 import { atTurnsEnd, type Clock, type Milliseconds } from '../time/clock.ts'
 import { withDeadline } from '../time/deadline.ts'
 import { Admission, principalOfToken } from './admission.ts'
 import { Attempts } from './attempts.ts'
-import type { Answer, AnswerHeaders, Call, TokenType } from './call.ts'
+import type { Answer, AnswerHeaders, Call } from './call.ts'
 import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './call-options.ts'
 import { Errand, type ErrandNeeds, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
 import type { GetResult, KnownGet } from './known-routes.ts'
 import { formsHeld, OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
 import { readAnswer } from './read-answer.ts'
+import { tokenIdOf } from './token-memory.ts'
 import { Transport, type TransportOptions } from './transport.ts'
 
 export interface DiscordClientOptions extends TransportOptions, RetryPolicy {
@@ -238,8 +238,9 @@ export class DiscordClient {
    * it again: then one call asks, and everybody else is told that it is dead.
    */
   isDeadToken(accessToken: string): boolean | Promise<boolean> {
-    const tokenId = tokenIdOf('Bearer', accessToken)
     const { tokens } = this.#admission
+    if (!tokens.anyDead) return false
+    const tokenId = tokenIdOf('Bearer', accessToken)
     if (!tokens.isDead(tokenId)) return false
     if (!tokens.trialDue(tokenId)) return true
     return this.fetch('/users/@me', accessToken).then(
@@ -271,6 +272,7 @@ export class DiscordClient {
     if (this.#closing.signal.aborted) return
     const reason = closedError()
     this.#closing.abort(reason)
+    this.#admission.close()
     let ended = 0
     for (const flight of [...this.#flights.values()]) {
       flight.cancel(reason)
@@ -319,8 +321,4 @@ export class DiscordClient {
       })
     return withDeadline(this.#clock, deadlineMs, [signal, this.#closing.signal], late, work)
   }
-}
-
-function tokenIdOf(tokenType: TokenType, accessToken: string): string {
-  return `${tokenType} ${fingerprint(accessToken)}`
 }

@@ -60,6 +60,11 @@ export class GlobalLimit {
     this.#inFlight--
   }
 
+  /** Whether every place is free. */
+  idle(now: Milliseconds): boolean {
+    return this.#inFlight === 0 && now >= this.#heldUntil && (this.#freeAt.at(-1) ?? 0) <= now
+  }
+
   /** Two names turned out to be one principal: what both used was used of one limit. */
   join(other: GlobalLimit): void {
     this.#inFlight += other.#inFlight

@@ -141,6 +141,15 @@ export class Principal implements PermitIssuer {
     this.#routeHolds.set(call.route.key, Math.max(this.#routeHolds.get(call.route.key) ?? 0, now + forMs))
   }
 
+  /** Whether no limit is running and nothing is under way: who forgets it, forgets only how large its buckets are. */
+  isIdle(): boolean {
+    const now = this.#known.clock.monotonic()
+    if (!this.#global.idle(now)) return false
+    for (const bucket of this.#buckets.values()) if (!bucket.idle(now)) return false
+    for (const until of this.#routeHolds.values()) if (until > now) return false
+    return true
+  }
+
   /** Everything that is known and under way under another name of this principal; that other one is not used any more. */
   join(other: Principal): void {
     for (const [counted, hash] of other.#hashes) if (!this.#hashes.has(counted)) this.#hashes.set(counted, hash)

@@ -1,5 +1,7 @@
 import { RecentlyUsed } from '../collections/recently-used.ts'
+import { fingerprint } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
+import type { TokenType } from './call.ts'
 
 /** How many tokens are remembered of each kind. Forgetting one costs one call. */
 const TOKENS = 100_000
@@ -8,6 +10,11 @@ const FIRST_TRIAL_MS: Milliseconds = 10 * 60 * 1000
 const LONGEST_DEAD_MS: Milliseconds = 60 * 60 * 1000
 /** How long the call that tries a dead token has for its answer, before another may try. */
 const TRIAL_MS: Milliseconds = 60 * 1000
+
+/** A token's name in every map: its type and its hash. Joined to one string: one that V8 puts together of two stays three. */
+export function tokenIdOf(tokenType: TokenType, token: string): string {
+  return [tokenType, fingerprint(token)].join(' ')
+}
 
 interface Death {
   readonly times: number
@@ -23,11 +30,18 @@ interface Death {
 export class TokenMemory {
   readonly #clock: Clock
   readonly #dead = new RecentlyUsed<string, Death>(TOKENS)
-  readonly #valid = new RecentlyUsed<string, true>(TOKENS)
-  readonly #principals = new RecentlyUsed<string, string>(TOKENS)
+  /** Seen valid: whose limits each spends, '' where that is not known. One entry a token, because every user has one. */
+  readonly #valid = new RecentlyUsed<string, string>(TOKENS)
+  /** Whose limits the others spend: strangers', and those that died. */
+  readonly #unproved = new RecentlyUsed<string, string>(TOKENS)
 
   constructor(clock: Clock) {
     this.#clock = clock
+  }
+
+  /** Whether any token is dead: nearly always none is, and then no token's name has to be made to ask. */
+  get anyDead(): boolean {
+    return this.#dead.size > 0
   }
 
   /** Whether Discord has refused this token, and nothing has shown since that it lives. */
@@ -59,13 +73,18 @@ export class TokenMemory {
     const waitMs = Math.min(forMs ?? ownMs, LONGEST_DEAD_MS)
     const untilMs = Math.max(before?.untilMs ?? 0, this.#clock.monotonic() + waitMs)
     this.#dead.set(tokenId, { times: (before?.times ?? 0) + 1, untilMs })
+    const principal = this.#valid.get(tokenId)
+    if (principal) this.#unproved.set(tokenId, principal)
     this.#valid.delete(tokenId)
     return waitMs
   }
 
   /** An answer showed that it lives; returns whether it was thought dead. */
   proved(tokenId: string): boolean {
-    if (this.#valid.get(tokenId) === undefined) this.#valid.set(tokenId, true)
+    if (this.#valid.get(tokenId) === undefined) {
+      this.#valid.set(tokenId, this.#unproved.get(tokenId) ?? '')
+      this.#unproved.delete(tokenId)
+    }
     return this.#dead.size > 0 && this.#dead.delete(tokenId)
   }
 
@@ -76,13 +95,14 @@ export class TokenMemory {
 
   /** Whose limits the token spends, where that is known. */
   principalOf(tokenId: string): string | undefined {
-    return this.#principals.get(tokenId)
+    return this.#valid.get(tokenId) || this.#unproved.get(tokenId)
   }
 
   /** The token's user is known; returns whether that is news. */
   belongsTo(tokenId: string, principal: string): boolean {
-    if (this.#principals.get(tokenId) === principal) return false
-    this.#principals.set(tokenId, principal)
+    if (this.principalOf(tokenId) === principal) return false
+    const known = this.#valid.has(tokenId) ? this.#valid : this.#unproved
+    known.set(tokenId, principal)
     return true
   }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { BucketMap } from '../../src/discord/bucket-map.ts'
+import { toCall } from '../../src/discord/call-options.ts'
 import { Egress } from '../../src/discord/egress.ts'
 import { GLOBAL_PER_SECOND, GlobalLimit } from '../../src/discord/global-limit.ts'
 import { Latency } from '../../src/discord/latency.ts'
@@ -19,6 +20,34 @@ describe('TokenMemory', () => {
     expect([tokens.isDead('a'), tokens.isValid('a')]).toEqual([false, true])
     tokens.died('a')
     expect([tokens.isDead('a'), tokens.isValid('a'), tokens.isDead('b')]).toEqual([true, false, false])
+  })
+
+  test('whose limits a token spends is known before it was seen valid, after, and after its death', () => {
+    const tokens = new TokenMemory(createVirtualClock())
+    expect(tokens.principalOf('a')).toBeUndefined()
+    expect([tokens.belongsTo('a', 'user'), tokens.belongsTo('a', 'user')]).toEqual([true, false])
+    expect([tokens.principalOf('a'), tokens.isValid('a')]).toEqual(['user', false])
+    tokens.proved('a')
+    expect([tokens.principalOf('a'), tokens.isValid('a')]).toEqual(['user', true])
+    tokens.died('a')
+    expect([tokens.principalOf('a'), tokens.isValid('a')]).toEqual(['user', false])
+    tokens.proved('b')
+    expect([tokens.principalOf('b'), tokens.isValid('b')]).toEqual([undefined, true])
+    expect([tokens.belongsTo('b', 'other'), tokens.principalOf('b'), tokens.isValid('b')]).toEqual([
+      true,
+      'other',
+      true,
+    ])
+  })
+
+  test('that any is dead is known without naming one', () => {
+    const tokens = new TokenMemory(createVirtualClock())
+    tokens.proved('a')
+    expect(tokens.anyDead).toBe(false)
+    tokens.died('a')
+    expect(tokens.anyDead).toBe(true)
+    tokens.revive('a')
+    expect(tokens.anyDead).toBe(false)
   })
 
   test('at most 100 000 of each kind are kept, by last use', () => {
@@ -209,6 +238,66 @@ describe('BucketMap', () => {
     expect(buckets.enter('busy')).toBe(busy)
     expect(buckets.find('user0')).toBeUndefined()
     expect(buckets.find('user24999')).toBeDefined()
+  })
+})
+
+describe('BucketMap, of many users', () => {
+  const call = { route: routeOf('GET', '/users/@me/guilds', 0) }
+  const comeBy = (buckets: BucketMap, count: number) => {
+    for (let index = 0; index < count; index++) {
+      buckets.enter(`user${index}`)
+      buckets.leave(`user${index}`)
+    }
+  }
+
+  test('lets those go that hold nobody back, two seconds after a call, the ones used longest ago first', async () => {
+    const clock = createVirtualClock()
+    const buckets = new BucketMap(clock)
+    comeBy(buckets, 300)
+    await clock.advance(1_999)
+    expect(buckets.size).toBe(300)
+    await clock.advance(1)
+    expect(buckets.size).toBe(256)
+    expect([buckets.find('user43'), buckets.find('user44') !== undefined]).toEqual([undefined, true])
+    comeBy(buckets, 300)
+    await clock.advance(2_000)
+    expect(buckets.size).toBe(256)
+  })
+
+  test('keeps those that are held by a 429, wait for an answer, or spent a place within the last second', async () => {
+    const clock = createVirtualClock()
+    const buckets = new BucketMap(clock)
+    buckets.enter('bucket').holdBucket(call, 10_000)
+    buckets.enter('route').holdRoute(call, 10_000)
+    buckets.enter('all').holdAll(10_000)
+    for (const id of ['bucket', 'route', 'all']) buckets.leave(id)
+    buckets.enter('busy')
+    const made = toCall('/users/@me/guilds', 'token', {}, { now: 0, principalOf: () => 'sent' })
+    if (made instanceof Promise) throw new Error('a GET needs no reading')
+    const sent = buckets.enter('sent')
+    const permit = sent.tryTake(made)!
+    buckets.leave('sent')
+    comeBy(buckets, 300)
+    await clock.advance(2_000)
+    const kept = () => ['bucket', 'route', 'all', 'busy', 'sent'].filter((id) => buckets.find(id))
+    expect([buckets.size, kept()]).toEqual([256, ['bucket', 'route', 'all', 'busy', 'sent']])
+    sent.answered(permit, { limit: 5, remaining: 4, resetAfterMs: 3_000 }, undefined, clock.monotonic())
+    comeBy(buckets, 300)
+    await clock.advance(2_000)
+    expect(kept()).toEqual(['bucket', 'route', 'all', 'busy', 'sent'])
+    await clock.advance(8_000)
+    comeBy(buckets, 300)
+    await clock.advance(2_000)
+    expect([buckets.size, kept()]).toEqual([256, ['busy']])
+  })
+
+  test('ends looking when it is closed', async () => {
+    const clock = createVirtualClock()
+    const buckets = new BucketMap(clock)
+    comeBy(buckets, 300)
+    buckets.close()
+    await clock.advance(10_000)
+    expect(buckets.size).toBe(300)
   })
 })
 
