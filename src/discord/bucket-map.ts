@@ -6,7 +6,7 @@ import { type KnownToAll, Principal } from './principal.ts'
 /** How many principals at rest are remembered; each takes about a kilobyte. One that is forgotten only has to ask once more. */
 const PRINCIPALS_AT_REST = 20_000
 /** So many are remembered whatever they know; of more, only those that know of a limit that is still running. */
-const KEPT_IDLE = 256
+const KEPT_IDLE = 100
 /** How long after a call the others are let go: a second is the longest limit of everybody. */
 const LOOKED_THROUGH_AFTER_MS: Milliseconds = 2_000
 const ROUTES = 2_000
