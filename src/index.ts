@@ -49,7 +49,7 @@ export { type ExplainedPath, type ExplainedRule, explainGuard } from './instance
 export type { GuardOptions } from './instance/guard-options.ts'
 export { createHoldfast, type Holdfast, type HoldfastStats } from './instance/holdfast.ts'
 export { createKeyVault, type KeyVaultOptions } from './instance/key-vault.ts'
-export { createOwnerQuota, type OwnerQuotaOptions } from './instance/quota.ts'
+export { createOwnerQuota, type OwnerQuotaOptions, type OwnerQuotaWindow } from './instance/quota.ts'
 export type { BotGuilds } from './ledger/bot-guilds.ts'
 export type { MembershipLedger, UserExport } from './ledger/membership-ledger.ts'
 export type { AgeOfUsers, LedgerSummary } from './ledger/membership-store.ts'

@@ -13,12 +13,30 @@ import type { Clock, Milliseconds } from '../time/clock.ts'
 import { Beside } from './beside.ts'
 import type { Holdfast } from './holdfast.ts'
 
-/** How an owner quota is made. */
-export interface OwnerQuotaOptions {
+/** A limit, and how long its window is. */
+export interface OwnerQuotaWindow {
   /** Calls a window may have, for owners without a limit of their own. A guess, until an answer tells better (`learn`). */
   limit: number
   /** How long a window is; it begins with its first call. */
   windowMs: Milliseconds
+}
+
+/** How an owner quota is made. */
+export type OwnerQuotaOptions = OwnerQuotaSettings &
+  (
+    | (OwnerQuotaWindow & { windows?: undefined })
+    | {
+        /**
+         * Several windows at once, such as a second and a day: 1 to 8 of different lengths. Every call is taken from all
+         * of them, or from none. `limits`, `setLimit` and a key's own `limit` hold in the first.
+         */
+        windows: readonly OwnerQuotaWindow[]
+        limit?: undefined
+        windowMs?: undefined
+      }
+  )
+
+interface OwnerQuotaSettings {
   /**
    * Which quota this is: 1 to 64 letters, digits, `_`, `.` and `-`. Required in Redis, where quotas of one name are one
    * quota, in every process; those of different names never meet.
@@ -29,7 +47,7 @@ export interface OwnerQuotaOptions {
    * is away: to see beside what you have today what limits would do. Default false.
    */
   dryRun?: boolean
-  /** Limits of single owners: ceilings, which answers can only lower. */
+  /** Limits of single owners, in the first window: ceilings, which answers can only lower. */
   limits?: Record<string, number>
   /** Shares its Redis, clock, secret and events. */
   holdfast?: Holdfast
@@ -58,6 +76,11 @@ export interface OwnerQuotaOptions {
  */
 export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
   OWNER_QUOTA_OPTIONS.check(options)
+  if (options?.limit === undefined && options?.windows === undefined)
+    throw new ConfigError(
+      'limit',
+      'createOwnerQuota: option limit is missing; accepted: a whole number of calls, with windowMs; or windows',
+    )
   const beside = new Beside(options)
   const { clock } = beside
   const own = beside.parts ? new Events(clock) : beside.events
@@ -65,7 +88,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
   const events = beside.parts ? [own, beside.events] : [own]
   const redis = beside.redis(options.redis)
   const settings = readQuotaSettings(options, redis ? marginInRedis : () => 0)
-  const { window } = settings
+  const { windows } = settings
   const { dryRun = false } = options
   const runs = (quota: OwnerQuota) => new Runs(quota)
   if (!redis) {
@@ -73,7 +96,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
     const store = new MemoryPools({ ...settings, clock })
     return new PooledQuota({
       store,
-      window,
+      windows,
       isShared: false,
       runs,
       dryRun,
@@ -93,7 +116,7 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
   const store = new OwnerPools({ ...settings, name, connection: redis.connection, names, clock })
   return new PooledQuota({
     store,
-    window,
+    windows,
     isShared: true,
     runs,
     dryRun,
@@ -107,9 +130,9 @@ export function createOwnerQuota(options: OwnerQuotaOptions): OwnerQuota {
 /** What the quotas of each name on a connection were made with. */
 const made = new WeakMap<object, Map<string, string>>()
 
-/** Throws ConfigError where a quota of this name was made with another limit or window: both would spend one pool. */
-function oneOfAName(connection: object, name: string, { limits, window }: QuotaSettings): void {
-  const settings = `${limits.fallback} calls in ${window.windowMs} ms`
+/** Throws ConfigError where a quota of this name was made with other limits or windows: both would spend one pool. */
+function oneOfAName(connection: object, name: string, { windows }: QuotaSettings): void {
+  const settings = windows.map(({ limit, windowMs }) => `${limit} calls in ${windowMs} ms`).join(' and ')
   const known = made.get(connection) ?? new Map<string, string>()
   made.set(connection, known)
   const before = known.get(name)
@@ -131,9 +154,18 @@ export const OWNER_QUOTA_OPTIONS = optionsOf('createOwnerQuota', {
   limit: {
     means: 'calls a window may have',
     accepts: checkedLater('a whole number of calls, not negative'),
-    required: true,
+    preset: 'required, or `windows`',
   },
-  windowMs: { means: 'how long a window is', accepts: checkedLater('milliseconds, from 1 to a year'), required: true },
+  windowMs: {
+    means: 'how long a window is',
+    accepts: checkedLater('milliseconds, from 1 to a year'),
+    preset: 'required, or `windows`',
+  },
+  windows: {
+    means: 'several limits at once, instead of `limit` and `windowMs`',
+    accepts: checkedLater('a list of 1 to 8 of { limit, windowMs }, of different lengths'),
+    preset: 'none',
+  },
   name: {
     means: 'which quota this is; required in Redis',
     accepts: text('1 to 64 letters, digits, "_", "." and "-"', /^[\w.-]{1,64}$/),

@@ -188,13 +188,13 @@ class Batch<Request, Result> implements Contender {
     return (cost > 1 && limit < cost) || this.#keys.get(owner)!.largestCost < cost
   }
 
-  go(lane: Lane, opensMs: Milliseconds | undefined): void {
+  go(lane: Lane, opens: readonly Milliseconds[] | undefined): void {
     const keys = this.#keys.get(lane.owner)!
     const key = keys.take(this.cost, this.#dispatcher.clock.monotonic())
     // Its last key died, or another batch used it, while the call was being taken.
     if (!key) return
     this.#underWay++
-    void this.#send(this.#line.shift()!, lane, keys, key, opensMs)
+    void this.#send(this.#line.shift()!, lane, keys, key, opens)
   }
 
   waits(until: Milliseconds | undefined): void {
@@ -227,13 +227,14 @@ class Batch<Request, Result> implements Contender {
     lane: Lane,
     keys: OwnerKeys,
     given: BatchKey,
-    opensMs: Milliseconds | undefined,
+    opens: readonly Milliseconds[] | undefined,
   ): Promise<void> {
     const { key, owner, id } = given
     const outcome = await call({
       dispatcher: this.#dispatcher,
       lane,
-      opensMs,
+      opens,
+      cost: this.#costs?.[index] ?? 1,
       sendTimeoutMs: this.#options.sendTimeoutMs ?? DEFAULT_SEND_TIMEOUT_MS,
       ending: this.#ending.signal,
       send: (signal, learn) =>

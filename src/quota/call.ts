@@ -18,23 +18,24 @@ export async function call<Result>(options: {
   readonly dispatcher: Dispatcher
   readonly lane: Lane
   /** As in `Taken`. */
-  readonly opensMs: Milliseconds | undefined
+  readonly opens: readonly Milliseconds[] | undefined
+  /** Calls it counts for. */
+  readonly cost: number
   readonly sendTimeoutMs: Milliseconds
   /** Aborts when nobody wants the answer any more. */
   readonly ending: AbortSignal
   readonly send: (signal: AbortSignal, learn: (answer: QuotaAnswer) => void) => Promise<Result>
 }): Promise<Outcome<Result>> {
-  const { dispatcher, lane, opensMs, sendTimeoutMs, ending } = options
+  const { dispatcher, lane, opens = [], cost, sendTimeoutMs, ending } = options
   const { clock } = dispatcher
-  const sent = lane.send(clock.monotonic())
-  let isTold = false
+  const sent = lane.send(clock.monotonic(), cost)
   const learn = (answer: QuotaAnswer) => {
+    const now = clock.monotonic()
     // Without the end of its window nobody can tell whose count it is.
     const { remaining, ...rest } = answer ?? {}
     const told = rest.resetAfterMs === undefined && lane.isOfAnEarlierWindow(sent) ? rest : answer
-    isTold ||= rest.resetAfterMs !== undefined
-    teach(dispatcher, lane, told)
-    if (rest.resetAfterMs !== undefined) lane.told(clock.monotonic() + rest.resetAfterMs)
+    dispatcher.learn(lane, told, { doubtMs: lane.doubtMs(sent, now) })
+    if (rest.resetAfterMs !== undefined) lane.told(rest.resetAfterMs, now)
   }
   const late = () =>
     new HoldfastError(
@@ -55,19 +56,15 @@ export async function call<Result>(options: {
   if (ending.aborted) return { how: 'ended', reason: ending.reason }
   const waitMs = outcome.how === 'fulfilled' ? undefined : namedWait(outcome.reason)
   if (outcome.how !== 'fulfilled' && waitMs !== undefined) {
-    teach(dispatcher, lane, { retryAfterMs: lane.refused(sent, waitMs, now) })
+    dispatcher.learn(lane, { retryAfterMs: lane.refused(sent, waitMs, now) }, { doubtMs: 0 })
     return { how: 'refused', reason: outcome.reason }
   }
   if (outcome.how === 'key dead') return outcome
   lane.accepted()
-  // The upstream's window began when this call arrived, so it ends no later than this.
-  if (opensMs !== undefined && !isTold) teach(dispatcher, lane, { resetAfterMs: opensMs })
+  // The upstream's windows began when this call arrived, so they end no later than this. What an answer told is better.
+  for (const windowMs of opens)
+    dispatcher.learn(lane, { windowMs, resetAfterMs: windowMs }, { doubtMs: lane.doubtMs(sent, now), isReckoned: true })
   return outcome
-}
-
-function teach({ quota }: Dispatcher, { owner }: Lane, answer: QuotaAnswer): void {
-  // Inside a promise: a quota that throws, or was closed, is for the next take to tell of.
-  new Promise<void>((resolve) => resolve(quota.learn(owner, answer))).catch(() => {})
 }
 
 function isKeyDead(error: unknown): boolean {

@@ -2,8 +2,10 @@ import { RecentlyUsed } from '../collections/recently-used.ts'
 import { closedError, HoldfastError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
 import { Lane } from './lane.ts'
-import { OwnerPool, type Taken, type Window } from './owner-pool.ts'
+import { OwnerPool, type Window } from './owner-pool.ts'
 import { type OwnerChange, type OwnerQuota, PooledQuota } from './owner-quota.ts'
+import type { Taken } from './pool-store.ts'
+import type { QuotaAnswer } from './quota-answer.ts'
 
 /** Owners of whom something is remembered while no batch uses them. */
 const REMEMBERED_OWNERS = 10_000
@@ -31,8 +33,8 @@ export interface Contender {
   neverGoes(lane: Lane): boolean
   /** Its next request is never sent. */
   skips(): void
-  /** Sends one request. `opensMs` as in `Taken`. */
-  go(lane: Lane, opensMs: Milliseconds | undefined): void
+  /** Sends one request. `opens` as in `Taken`. */
+  go(lane: Lane, opens: readonly Milliseconds[] | undefined): void
   /** Nothing can go before `until` (monotonic); undefined: it waits for an answer, or not at all. */
   waits(until: Milliseconds | undefined): void
   /** Nothing will ever go: no owner may make a call. */
@@ -51,7 +53,8 @@ export class Dispatcher {
   readonly quota: SpendableQuota
   /** The quota's window; undefined for a quota of somebody's own. */
   readonly window: Window | undefined
-  readonly #isShared: boolean
+  /** The quota, where it is one of ours. */
+  readonly #pooled: PooledQuota | undefined
   readonly #take: (owner: string, cost: number) => Promise<Taken>
   /** Who was served least lately comes first. */
   readonly #contenders = new Set<Contender>()
@@ -65,11 +68,11 @@ export class Dispatcher {
   private constructor(quota: SpendableQuota) {
     this.quota = quota
     const pooled = quota instanceof PooledQuota ? quota : undefined
+    this.#pooled = pooled
     // A quota of somebody's own keeps the machine's time.
     this.clock = pooled?.clock ?? systemClock
     this.#take = pooled ? (owner, cost) => pooled.reserve(owner, cost) : (owner, cost) => quota.take(owner, cost)
     this.window = pooled?.window
-    this.#isShared = pooled?.isShared ?? false
     pooled?.onChange((owner, change) => this.#hear(owner, change))
   }
 
@@ -99,6 +102,15 @@ export class Dispatcher {
       this.#keyPools.set(key, pool)
     }
     return pool
+  }
+
+  /** Teaches the quota what is known from an answer. Never throws: a quota that does, or was closed, is for the next take to tell of. */
+  learn({ owner }: Lane, answer: QuotaAnswer, known: { doubtMs: Milliseconds; isReckoned?: boolean }): void {
+    const { quota } = this
+    const pooled = this.#pooled
+    new Promise<void>((resolve) =>
+      resolve(pooled ? pooled.hear(owner, answer, known) : quota.learn(owner, answer)),
+    ).catch(() => {})
   }
 
   join(contender: Contender): void {
@@ -153,8 +165,9 @@ export class Dispatcher {
         const taken = await this.#take(lane.owner, cost)
         if (!taken.ok) {
           if (cost > 1 && taken.retryAfterMs === Number.POSITIVE_INFINITY) {
-            // More than a window has: others may cost less.
-            lane.limit = (await this.quota.state(lane.owner)).limit
+            // More than a window has: others may cost less. Redis may be away by now, and need not tell how much less.
+            const known = await this.quota.state(lane.owner).catch(() => undefined)
+            lane.limit = Math.min(known?.limit ?? cost, cost - 1)
             if (lane.limit > 0) continue
           }
           // Never at once again: a quota that says 0 would be asked for ever.
@@ -165,9 +178,9 @@ export class Dispatcher {
         }
         lane.remaining = taken.remaining
         lane.largest = Math.max(lane.largest, taken.remaining + cost)
-        if (taken.opensMs !== undefined) await this.#charge(lane, taken.remaining)
+        if (taken.opens) await this.#charge(lane, taken.opens)
         // It may have ended while the quota was asked. The call that was taken then stays unused.
-        if (contender.wants && contender.cost <= cost) contender.go(lane, taken.opensMs)
+        if (contender.wants && contender.cost <= cost) contender.go(lane, taken.opens)
         return true
       } catch (error) {
         contender.fails(error)
@@ -176,11 +189,12 @@ export class Dispatcher {
     }
   }
 
-  async #charge(lane: Lane, remaining: number): Promise<void> {
-    const late = Math.min(lane.began(this.clock.monotonic()), remaining)
+  /** Windows begin: what is under way may arrive in them. */
+  async #charge(lane: Lane, opens: readonly Milliseconds[]): Promise<void> {
+    const late = lane.began(this.clock.monotonic())
     if (late === 0) return
-    const taken = await this.quota.take(lane.owner, late)
-    lane.remaining = taken.remaining
+    await this.#pooled?.charge(lane.owner, late, opens)
+    lane.remaining = Math.max(0, lane.remaining - late)
   }
 
   /** Says what everybody waits for, and wakes at the earliest of it. */
@@ -203,7 +217,7 @@ export class Dispatcher {
       }
       earliest = Math.min(earliest, readyAt)
     }
-    if (this.#isShared && earliest - now > LOOK_EVERY_MS && [...this.#contenders].some(({ wants }) => wants))
+    if (this.#pooled?.isShared && earliest - now > LOOK_EVERY_MS && [...this.#contenders].some(({ wants }) => wants))
       this.#cancelAlarm = alarm(this.clock, LOOK_EVERY_MS, () => void this.#look())
     else if (earliest !== Number.POSITIVE_INFINITY)
       this.#cancelAlarm = alarm(this.clock, earliest - now, () => this.serve())

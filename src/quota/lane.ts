@@ -15,6 +15,7 @@ const USUAL_ROUND_TRIPS = 4
 export interface Sent {
   readonly at: Milliseconds
   readonly lane: Lane
+  readonly cost: number
   /** How often the lane had been closed when it was sent. */
   readonly closings: number
   /** Windows that this process saw begin before it was sent. */
@@ -66,8 +67,8 @@ export class Lane {
   }
 
   /** A call goes. The first to an unknown owner is its probe: the others wait for what it teaches. */
-  send(now: Milliseconds): Sent {
-    const sent = { at: now, lane: this, closings: this.#closings, windows: this.#windows }
+  send(now: Milliseconds, cost: number): Sent {
+    const sent = { at: now, lane: this, cost, closings: this.#closings, windows: this.#windows }
     if (!this.isKnown(now)) {
       if (this.#probe) this.#silent++
       this.#probe = sent
@@ -126,17 +127,23 @@ export class Lane {
   }
 
   /** An answer tells when the window ends. Where that is sooner than what we wait for, the quota is asked again. */
-  told(endsAt: Milliseconds): void {
-    if (endsAt < this.closedUntil - SOONER_MS) this.reopen()
+  told(resetAfterMs: Milliseconds, now: Milliseconds): void {
+    if (now + resetAfterMs < this.closedUntil - SOONER_MS) this.reopen()
   }
 
-  /** A window begins. Calls under way may arrive only now, and are counted in it; returns how many. */
+  /** How long an answered call was on its way, and the next may be. */
+  doubtMs(sent: Sent, now: Milliseconds): Milliseconds {
+    const tookMs = now - sent.at
+    return tookMs + Math.max(tookMs, this.#roundTripMs)
+  }
+
+  /** A window begins. Calls under way may arrive only now, and are counted in it; returns what they cost. */
   began(now: Milliseconds): number {
     this.#windows++
     // One whose answer is long overdue arrived before, or never will.
     const overdueMs = 2 * (this.#roundTripMs || FIRST_GUESS_MS)
     let late = 0
-    for (const sent of this.#sent) if (now - sent.at < overdueMs) late++
+    for (const sent of this.#sent) if (now - sent.at < overdueMs) late += sent.cost
     return late
   }
 

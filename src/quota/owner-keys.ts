@@ -67,7 +67,7 @@ export class OwnerKeys {
     const isFree = (key: HeldKey) => key.underWay < this.#perKey && this.#freeAt(key, cost, now) <= now
     const key = this.#keys.find((key) => key.given.primary && isFree(key)) ?? this.#keys.find(isFree)
     if (!key) return undefined
-    key.pool?.take(cost, { limit: key.given.limit!, own: true }, this.#window, now)
+    key.pool?.count(cost, this.#window, now)
     key.underWay++
     this.#underWay++
     // To the back of its owner's keys.
@@ -89,7 +89,7 @@ export class OwnerKeys {
   #freeAt({ pool, given }: HeldKey, cost: number, now: Milliseconds): Milliseconds {
     if (!pool) return now
     if (cost > given.limit!) return Number.POSITIVE_INFINITY
-    const { remaining, resetAfterMs } = pool.state({ limit: given.limit!, own: true }, now)
+    const { remaining, resetAfterMs } = pool.state({ limit: given.limit!, own: true }, this.#window, now)
     return remaining >= cost ? now : now + Math.max(1, resetAfterMs)
   }
 }

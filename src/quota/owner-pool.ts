@@ -1,26 +1,17 @@
 import type { Milliseconds } from '../time/clock.ts'
-import type { QuotaAnswer } from './quota-answer.ts'
-
-/** What `take` answers. */
-export type Taken =
-  | {
-      readonly ok: true
-      /** What is left of the window after this. */
-      readonly remaining: number
-      /** Set where this call begins a window: how long that will be. */
-      readonly opensMs?: Milliseconds
-    }
-  | {
-      readonly ok: false
-      readonly remaining: number
-      /** Until it could be taken; Infinity where more was asked for than the limit is. */
-      readonly retryAfterMs: Milliseconds
-    }
+import { BELIEVED_WINDOWS, type HeardAnswer } from './quota-answer.ts'
 
 /** How many calls an owner may make in a window. `own` where the limit was set for this owner, and is not the default. */
 export interface Allowance {
   readonly limit: number
   readonly own: boolean
+}
+
+/** Why calls cannot be taken now. */
+export interface Refusal {
+  readonly remaining: number
+  /** Until they could be; Infinity where more was asked for than the limit is. */
+  readonly retryAfterMs: Milliseconds
 }
 
 export interface PoolState {
@@ -38,65 +29,81 @@ export interface Window {
 
 /** By how much the ends that two answers of one window tell may differ, because one came back slower. */
 const SLOWEST_ANSWER_MS: Milliseconds = 1_000
+/** Many upstreams tell ends in whole seconds, rounded in whichever direction. */
+const SECOND_MS: Milliseconds = 1_000
 
 /**
- * What the upstream counts for one owner, as far as we know: windows that begin with their first call. Nothing goes
- * that would pass the limit, and what an answer says can only take away from this window, never add to it. All times
- * are monotonic, so that a clock that steps moves nothing.
+ * What the upstream counts for one owner in windows of one length, as far as we know: they begin with their first call.
+ * Nothing goes that would pass the limit, and what an answer says can only take away from this window, never add to it.
+ * Between the earliest moment at which a call that is sent may arrive in the next window, and the latest at which this
+ * one may end, nothing is given: nobody could say which of them it would be counted in. All times are monotonic, so that
+ * a clock that steps moves nothing. `src/redis/pool-scripts.ts` does the same in Redis.
  */
 export class OwnerPool {
   #used = 0
   /** Undefined: no window is open, and the next call begins one. */
   #endsAt: Milliseconds | undefined
-  /** Whether an answer told when this window ends. Else it is reckoned from our first call of it. */
-  #isTold = false
-  /** From here on it may have ended upstream, and nothing is given of it; undefined where that is known. */
-  #doubtfulAt: Milliseconds | undefined
+  /** From here on a call may arrive after its end. */
+  #sureUntil: Milliseconds = 0
+  /** What its end is known by: our first call of it, the answer to that, or what an answer told. */
+  #endBy: 'call' | 'answer' | 'word' = 'call'
+  /** When our own call began it. */
+  #beganAt: Milliseconds | undefined
   /** When the window before this one ended. */
   #endedAt = Number.NEGATIVE_INFINITY
   #toldLimit: number | undefined
+  /** Whether ends are told in whole seconds, as far as they could show it. */
+  #inSeconds: boolean | undefined
   #closedUntil: Milliseconds = Number.NEGATIVE_INFINITY
 
-  /** Takes `n` calls now, or says how long until it could. */
-  take(n: number, allowance: Allowance, window: Window, now: Milliseconds): Taken {
+  /** Why `n` calls cannot be taken now; undefined where they can. */
+  refusal(n: number, allowance: Allowance, window: Window, now: Milliseconds): Refusal | undefined {
     this.#roll(now)
-    const limit = this.#limit(allowance)
-    const remaining = this.#remaining(limit, now)
-    if (n > limit) return { ok: false, remaining, retryAfterMs: Number.POSITIVE_INFINITY }
-    if (n > remaining) return { ok: false, remaining, retryAfterMs: this.#freeAt(n, limit, now) - now }
-    this.#used += n
-    if (this.#endsAt !== undefined) return { ok: true, remaining: remaining - n }
-    this.#endsAt = now + window.windowMs + window.marginMs
-    this.#doubtfulAt = window.marginMs > 0 ? this.#endsAt - 2 * window.marginMs : undefined
-    return { ok: true, remaining: remaining - n, opensMs: window.windowMs }
+    const limit = this.limit(allowance)
+    const remaining = this.#remaining(limit, window, now)
+    if (n > limit) return { remaining, retryAfterMs: Number.POSITIVE_INFINITY }
+    if (n <= remaining) return undefined
+    const endsAt = this.#used + n > limit || this.#isDoubtful(window, now) ? this.#endsAt! : now
+    return { remaining, retryAfterMs: Math.max(this.#closedUntil, endsAt) - now }
   }
 
-  state(allowance: Allowance, now: Milliseconds): PoolState {
+  /** Counts `n` calls. Says whether they begin a window. */
+  count(n: number, { windowMs, marginMs }: Window, now: Milliseconds): boolean {
     this.#roll(now)
-    const limit = this.#limit(allowance)
+    this.#used += n
+    if (this.#endsAt !== undefined) return false
+    this.#beganAt = now
+    this.#endsAt = now + windowMs + marginMs
+    this.#sureUntil = marginMs > 0 ? now + windowMs - marginMs : this.#endsAt
+    return true
+  }
+
+  state(allowance: Allowance, window: Window, now: Milliseconds): PoolState {
+    this.#roll(now)
+    const limit = this.limit(allowance)
     const fullAt = Math.max(this.#closedUntil, this.#endsAt ?? now, now)
-    return { limit, remaining: this.#remaining(limit, now), resetAfterMs: fullAt - now }
+    return { limit, remaining: this.#remaining(limit, window, now), resetAfterMs: fullAt - now }
+  }
+
+  /** A 429: nothing goes before this has passed. */
+  close(ms: Milliseconds, now: Milliseconds): void {
+    this.#closedUntil = Math.max(this.#closedUntil, now + ms)
   }
 
   /** Takes in an answer that came at `now`, as far as it is believed. */
-  learn(answer: QuotaAnswer, allowance: Allowance, window: Window, now: Milliseconds): void {
+  learn(answer: HeardAnswer, allowance: Allowance, window: Window, now: Milliseconds): void {
     this.#roll(now)
-    const { limit, remaining, resetAfterMs, retryAfterMs } = answer
+    const { limit, remaining, resetAfterMs } = answer
     if (limit !== undefined) this.#toldLimit = limit
-    if (retryAfterMs !== undefined) this.#closedUntil = Math.max(this.#closedUntil, now + retryAfterMs)
-    if (resetAfterMs !== undefined) {
-      if (this.#isOfAnEarlierWindow(now + resetAfterMs, window)) return
-      // Every answer's reset is late by its way back. The latest is the safe one.
-      this.#endsAt = this.#isTold ? Math.max(this.#endsAt!, now + resetAfterMs) : now + resetAfterMs
-      this.#isTold = true
-      this.#doubtfulAt = undefined
-    }
+    if (resetAfterMs !== undefined && !this.#hearEnd(resetAfterMs, answer, window, now)) return
     if (remaining === undefined) return
-    const used = this.#limit(allowance) - remaining
+    const used = this.limit(allowance) - remaining
     if (used <= this.#used) return
     this.#used = used
+    if (this.#endsAt !== undefined) return
     // The upstream's window began before now, so it ends before this.
-    this.#endsAt ??= now + window.windowMs
+    this.#endsAt = now + window.windowMs
+    this.#sureUntil = this.#endsAt
   }
 
   /** A limit that somebody sets is newer than what answers told before. */
@@ -112,37 +119,73 @@ export class OwnerPool {
   /**
    * What was set for this owner is a ceiling: answers only lower it. A default is a guess until an answer tells better.
    */
-  #limit({ limit, own }: Allowance): number {
+  limit({ limit, own }: Allowance): number {
     if (this.#toldLimit === undefined) return limit
     return own ? Math.min(limit, this.#toldLimit) : this.#toldLimit
   }
 
-  #remaining(limit: number, now: Milliseconds): number {
-    return now < this.#closedUntil || this.#isDoubtful(now) ? 0 : Math.max(0, limit - this.#used)
+  #remaining(limit: number, window: Window, now: Milliseconds): number {
+    return now < this.#closedUntil || this.#isDoubtful(window, now) ? 0 : Math.max(0, limit - this.#used)
   }
 
-  #isDoubtful(now: Milliseconds): boolean {
-    return this.#doubtfulAt !== undefined && now >= this.#doubtfulAt
+  #isDoubtful(window: Window, now: Milliseconds): boolean {
+    if (this.#endsAt === undefined) return false
+    const roundedMs = this.#endBy === 'word' && this.#inSeconds ? roundingMs(window) : 0
+    return now >= this.#sureUntil - roundedMs
   }
 
-  #freeAt(n: number, limit: number, now: Milliseconds): Milliseconds {
-    const endsAt = this.#used + n > limit || this.#isDoubtful(now) ? this.#endsAt! : now
-    return Math.max(this.#closedUntil, endsAt)
-  }
-
-  /** An answer to a call of the window before may arrive when the next has begun, and tells the end of its own. */
-  #isOfAnEarlierWindow(toldEnd: Milliseconds, { windowMs }: Window): boolean {
+  /** Takes in when an answer says that the window ends; false where that is the end of the window before. */
+  #hearEnd(resetAfterMs: Milliseconds, answer: HeardAnswer, window: Window, now: Milliseconds): boolean {
+    const { windowMs } = window
+    const { isReckoned = false } = answer
+    const doubtMs = Math.min(answer.doubtMs ?? 0, windowMs / 2)
+    let toldEnd = now + Math.min(resetAfterMs, BELIEVED_WINDOWS * windowMs)
+    if (isReckoned) {
+      // Only where nothing better is known.
+      if (this.#endsAt === undefined || this.#endBy !== 'call') return true
+      this.#endBy = 'answer'
+      this.#endsAt = toldEnd
+      this.#sureUntil = toldEnd - doubtMs
+      return true
+    }
     const slackMs = Math.min(windowMs / 2, SLOWEST_ANSWER_MS)
-    if (this.#isTold) return toldEnd < this.#endsAt! - slackMs
-    return toldEnd < this.#endedAt + slackMs
+    const isTold = this.#endsAt !== undefined && this.#endBy === 'word'
+    // An answer to a call of the window before may arrive when the next has begun, and tells the end of its own.
+    if (isTold ? toldEnd < this.#endsAt! - slackMs : toldEnd - doubtMs < this.#endedAt + slackMs) return false
+    this.#hearPrecision(resetAfterMs, windowMs)
+    const sureUntil = toldEnd - doubtMs
+    if (this.#mayBeOurs(resetAfterMs, toldEnd, window)) toldEnd = this.#beganAt! + windowMs + doubtMs / 2
+    // Every answer's reset is late by its way back, and some are rounded down. The latest is the safe one.
+    this.#endsAt = isTold ? Math.max(this.#endsAt!, toldEnd) : toldEnd
+    this.#sureUntil = isTold ? Math.max(this.#sureUntil, sureUntil) : sureUntil
+    this.#endBy = 'word'
+    return true
+  }
+
+  /** An end in whole seconds that, rounded down, could be that of a window which our own call began: it ends no sooner than that. */
+  #mayBeOurs(resetAfterMs: Milliseconds, toldEnd: Milliseconds, window: Window): boolean {
+    if (this.#beganAt === undefined || this.#inSeconds === false || resetAfterMs % SECOND_MS !== 0) return false
+    const endsAt = this.#beganAt + window.windowMs
+    return resetAfterMs < window.windowMs && toldEnd < endsAt && toldEnd + roundingMs(window) >= endsAt
+  }
+
+  #hearPrecision(resetAfterMs: Milliseconds, windowMs: Milliseconds): void {
+    if (resetAfterMs % SECOND_MS !== 0) this.#inSeconds = false
+    // A whole window is a whole window in any precision.
+    else if (resetAfterMs !== windowMs) this.#inSeconds ??= true
   }
 
   #roll(now: Milliseconds): void {
     if (this.#endsAt === undefined || now < this.#endsAt) return
     this.#endedAt = this.#endsAt
     this.#endsAt = undefined
-    this.#isTold = false
-    this.#doubtfulAt = undefined
+    this.#beganAt = undefined
+    this.#endBy = 'call'
     this.#used = 0
   }
+}
+
+/** By how much an end told in whole seconds may be early or late. Of windows of seconds they say too little to give up more for. */
+function roundingMs({ windowMs }: Window): Milliseconds {
+  return Math.min(SECOND_MS, windowMs / 4)
 }

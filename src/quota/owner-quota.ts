@@ -4,34 +4,40 @@ import { ConfigError, closedError, HoldfastError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
 import type { Names } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
-import type { Taken, Window } from './owner-pool.ts'
-import type { OwnerLimits, PoolStore } from './pool-store.ts'
-import { believed, type QuotaAnswer } from './quota-answer.ts'
+import type { Window } from './owner-pool.ts'
+import { scarcest } from './owner-windows.ts'
+import type { LimitedWindow, PoolStore, QuotaWindows, Taken } from './pool-store.ts'
+import { believed, type HeardAnswer, type QuotaAnswer, windowOf } from './quota-answer.ts'
 
 /**
  * How many calls each owner may still make, counted as the upstream counts: per owner and not per key, in windows that
- * begin with their first call. An owner nobody has heard of has the default limit.
+ * begin with their first call. An owner nobody has heard of has the default limit. A quota of several windows counts
+ * every call in all of them.
  *
  * Every method rejects with INVALID_OPTION for arguments that cannot be used, and with CLOSED after `close()`.
  */
 export interface OwnerQuota {
   /**
-   * Takes `n` calls (default 1) now, all or none, or says how long until it could. Never waits for quota. A refusal
-   * costs nothing. `retryAfterMs` is Infinity where `n` is more than the limit: with a limit of 0 always.
+   * Takes `n` calls (default 1) now, all or none and of all windows, or says how long until it could. Never waits for
+   * quota. A refusal costs nothing. `retryAfterMs` is Infinity where `n` is more than a limit: with a limit of 0 always.
    */
   take(owner: string, n?: number): Promise<TakeAnswer>
-  /** `remaining` is what could be taken now; `resetAt` is when the whole limit is there again, on the wall clock. */
+  /**
+   * `remaining` is what could be taken now; `resetAt` is when the whole limit is there again, on the wall clock. Of
+   * several windows: the one that has least left, and where several have as little, the one that is full again last.
+   */
   state(owner: string): Promise<{ limit: number; remaining: number; resetAt: Date }>
   /**
-   * Changes an owner's limit, also to less than is used already: then nothing is left until the window ends. 0 stops the
-   * owner. Undefined returns to what the quota was made with. In every process that shares the store.
+   * Changes an owner's limit (in the first window), also to less than is used already: then nothing is left until the
+   * window ends. 0 stops the owner. Undefined returns to what the quota was made with. In every process that shares the store.
    */
   setLimit(owner: string, limit: number | undefined): Promise<void>
   /**
    * Takes in what an answer of the upstream said. `remaining` and `retryAfterMs` only ever take away; `resetAfterMs`
    * says when the window ends; `limit` replaces the default, and lowers a limit that was set for this owner. What cannot
    * be (NaN, negative, a limit or reset of 0) says nothing; an end is believed up to four windows away, a wait up to an
-   * hour or four windows. `readQuotaHeaders` reads an answer's headers.
+   * hour or four windows. With several windows it is about the one of `windowMs`, else the one whose limit it names, else
+   * the first; `retryAfterMs` closes them all. `readQuotaHeaders` reads an answer's headers.
    */
   learn(owner: string, answer: QuotaAnswer): Promise<void>
   /**
@@ -73,14 +79,13 @@ export type TakeAnswer =
   | { readonly ok: true; readonly remaining: number }
   | { readonly ok: false; readonly remaining: number; readonly retryAfterMs: Milliseconds }
 
-export interface QuotaSettings {
-  readonly limits: OwnerLimits
-  readonly window: Window
+export interface QuotaSettings extends QuotaWindows {
   readonly maxOwners: number
 }
 
 /** The longest window: beyond it dates are no more. */
 const LONGEST_WINDOW_MS: Milliseconds = 366 * 24 * 60 * 60 * 1000
+const MOST_WINDOWS = 8
 const MOST_OWNERS = 10_000_000
 const DEFAULT_OWNERS = 100_000
 const LONGEST_OWNER = 512
@@ -88,21 +93,21 @@ const LONGEST_OWNER = 512
 /** Checks what a quota is made with. Throws ConfigError. */
 export function readQuotaSettings(
   options: {
-    readonly limit: number
-    readonly windowMs: Milliseconds
+    readonly limit?: number | undefined
+    readonly windowMs?: Milliseconds | undefined
+    readonly windows?: ReadonlyArray<{ readonly limit: number; readonly windowMs: Milliseconds }> | undefined
     readonly limits?: Readonly<Record<string, number>> | undefined
     readonly marginMs?: Milliseconds | undefined
     readonly maxOwners?: number | undefined
   },
   defaultMarginMs: (windowMs: Milliseconds) => Milliseconds,
 ): QuotaSettings {
-  if (typeof options !== 'object' || options === null)
-    throw new ConfigError('options', 'createOwnerQuota takes an object with limit and windowMs')
-  const { limit, windowMs, limits = {}, maxOwners = DEFAULT_OWNERS } = options
-  if (!isLimit(limit)) throw refused('limit', limit, 'a whole number of calls, not negative')
-  if (!isTime(windowMs) || windowMs < 1) throw refused('windowMs', windowMs, 'milliseconds, from 1 to a year')
-  const marginMs = options.marginMs ?? defaultMarginMs(windowMs)
-  if (!isTime(marginMs)) throw refused('marginMs', marginMs, 'milliseconds, not negative')
+  const { limits = {}, maxOwners = DEFAULT_OWNERS } = options
+  const windows = readWindows(options).map(({ limit, windowMs }): LimitedWindow => {
+    const marginMs = options.marginMs ?? defaultMarginMs(windowMs)
+    if (!isTime(marginMs)) throw refused('marginMs', marginMs, 'milliseconds, not negative')
+    return { limit, windowMs, marginMs }
+  })
   if (!Number.isInteger(maxOwners) || maxOwners < 1 || maxOwners > MOST_OWNERS)
     throw refused('maxOwners', maxOwners, `a whole number from 1 to ${MOST_OWNERS}`)
   if (typeof limits !== 'object' || limits === null) throw refused('limits', limits, 'an object of owner and limit')
@@ -110,7 +115,49 @@ export function readQuotaSettings(
   // Owners are somebody's ids, and are not shown.
   for (const value of own.values())
     if (!isLimit(value)) throw refused('limits', value, 'whole numbers of calls, not negative')
-  return { limits: { fallback: limit, own }, window: { windowMs, marginMs }, maxOwners }
+  const [first, ...further] = windows
+  return { windows: [first!, ...further], limits: own, maxOwners }
+}
+
+/** At least one, and none that contradicts another. */
+function readWindows(options: {
+  readonly limit?: number | undefined
+  readonly windowMs?: Milliseconds | undefined
+  readonly windows?: ReadonlyArray<{ readonly limit: number; readonly windowMs: Milliseconds }> | undefined
+}): ReadonlyArray<{ readonly limit: number; readonly windowMs: Milliseconds }> {
+  const { limit, windowMs, windows } = options
+  if (windows === undefined) return [checkedWindow({ limit, windowMs }, '')]
+  const instead = limit !== undefined ? 'limit' : windowMs !== undefined ? 'windowMs' : undefined
+  if (instead)
+    throw new ConfigError(
+      instead,
+      `createOwnerQuota: options windows and ${instead} say the same twice; give either limit and windowMs, or windows`,
+    )
+  if (!Array.isArray(windows) || windows.length < 1 || windows.length > MOST_WINDOWS)
+    throw refused('windows', windows, `a list of 1 to ${MOST_WINDOWS} of { limit, windowMs }`)
+  const checked = windows.map((window, index) => checkedWindow(window ?? {}, `windows[${index}].`))
+  const byLength = [...checked].sort((one, other) => one.windowMs - other.windowMs)
+  for (const [index, longer] of byLength.entries()) {
+    const shorter = byLength[index - 1]
+    if (!shorter) continue
+    if (shorter.windowMs === longer.windowMs)
+      throw new ConfigError('windows', `createOwnerQuota: two windows of ${longer.windowMs} ms; give the smaller limit`)
+    if (shorter.limit > longer.limit)
+      throw new ConfigError(
+        'windows',
+        `createOwnerQuota: ${shorter.limit} calls in ${shorter.windowMs} ms can never be made where ${longer.windowMs} ms allow ${longer.limit}; check which limit belongs to which window`,
+      )
+  }
+  return checked
+}
+
+function checkedWindow(
+  { limit, windowMs }: { readonly limit?: unknown; readonly windowMs?: unknown },
+  path: string,
+): { readonly limit: number; readonly windowMs: Milliseconds } {
+  if (!isLimit(limit)) throw refused(`${path}limit`, limit, 'a whole number of calls, not negative')
+  if (!isTime(windowMs) || windowMs < 1) throw refused(`${path}windowMs`, windowMs, 'milliseconds, from 1 to a year')
+  return { limit, windowMs }
 }
 
 /** Makes the calls of `run`. */
@@ -140,7 +187,10 @@ export class PooledQuota implements OwnerQuota {
   readonly #events: readonly Events[]
   readonly #names: () => Names
   readonly #onClose: () => Promise<void>
+  /** The first: what a key's own limit is counted in. */
   readonly window: Window
+  readonly #lengthsMs: readonly Milliseconds[]
+  readonly #longestMs: Milliseconds
   /** Whether other processes count with us. */
   readonly isShared: boolean
   readonly #dryRun: boolean
@@ -151,7 +201,7 @@ export class PooledQuota implements OwnerQuota {
 
   constructor(options: {
     store: PoolStore
-    window: Window
+    windows: QuotaWindows['windows']
     isShared: boolean
     /** Counts and tells, and refuses nothing. */
     dryRun: boolean
@@ -165,7 +215,9 @@ export class PooledQuota implements OwnerQuota {
   }) {
     this.clock = options.clock
     this.#store = options.store
-    this.window = options.window
+    this.window = options.windows[0]
+    this.#lengthsMs = options.windows.map(({ windowMs }) => windowMs)
+    this.#longestMs = Math.max(...this.#lengthsMs)
     this.isShared = options.isShared
     this.#dryRun = options.dryRun
     this.#events = options.events
@@ -179,7 +231,7 @@ export class PooledQuota implements OwnerQuota {
     return taken.ok ? { ok: true, remaining: taken.remaining } : taken
   }
 
-  /** `take`, and whether it began a window. */
+  /** `take`, and which windows it began. */
   async reserve(owner: string, n = 1): Promise<Taken> {
     this.#check('take', owner)
     if (!Number.isSafeInteger(n) || n < 1)
@@ -192,7 +244,7 @@ export class PooledQuota implements OwnerQuota {
 
   async state(owner: string): Promise<{ limit: number; remaining: number; resetAt: Date }> {
     this.#check('state', owner)
-    const { limit, remaining, resetAfterMs } = await this.#store.state(owner)
+    const { limit, remaining, resetAfterMs } = scarcest(await this.#store.states(owner))
     return { limit, remaining, resetAt: new Date(this.clock.now() + resetAfterMs) }
   }
 
@@ -214,7 +266,23 @@ export class PooledQuota implements OwnerQuota {
         'INVALID_OPTION',
         'learn: give an object with what the answer said, such as { remaining }',
       )
-    await this.#store.learn(owner, believed(answer, this.window.windowMs))
+    await this.#learn(owner, believed(answer, this.#longestMs))
+  }
+
+  /** `learn`, for a call that was sent `doubtMs` ago, or will be on its way for as long. */
+  async hear(
+    owner: string,
+    answer: QuotaAnswer,
+    known: { doubtMs: Milliseconds; isReckoned?: boolean },
+  ): Promise<void> {
+    if (this.#closing) return
+    await this.#learn(owner, { ...believed(answer, this.#longestMs), ...known })
+  }
+
+  /** Counts calls that may arrive in windows which began after they were sent. */
+  async charge(owner: string, n: number, windowsMs: readonly Milliseconds[]): Promise<void> {
+    if (this.#closing) return
+    await this.#store.charge(owner, n, windowsMs)
   }
 
   async run<Result>(
@@ -249,6 +317,10 @@ export class PooledQuota implements OwnerQuota {
       await this.#onClose()
     })()
     return this.#closing
+  }
+
+  async #learn(owner: string, answer: HeardAnswer): Promise<void> {
+    await this.#store.learn(owner, answer, windowOf(answer, this.#lengthsMs, this.#store.limits(owner)))
   }
 
   #tell(events: Events, owner: string, { ok, remaining }: Taken): void {

@@ -10,13 +10,15 @@ const EPOCH_MS = 100_000_000_000
  * What the headers of an answer say about its owner's quota, for `learn`: `RateLimit` and `RateLimit-Policy` (IETF draft
  * "RateLimit header fields for HTTP"), `RateLimit-*` and `X-RateLimit-*` of its older forms, `X-RateLimit-Reset-After`,
  * and `Retry-After` (RFC 9110, section 10.2.3), in seconds. A reset that can only be an epoch is measured from the
- * answer's own `Date`, else from this machine's clock. A header that is missing or senseless says nothing. Never throws.
+ * answer's own `Date`, else from this machine's clock. A policy's `w` says which window it is. A header that is missing or
+ * senseless says nothing. Never throws.
  */
 export function readQuotaHeaders(headers: Headers | Readonly<Record<string, string | undefined>>): QuotaAnswer {
   const header = reader(headers)
   const now = parseHttpDate(header('date') ?? '') ?? systemClock.now()
   const item = firstItem(header('ratelimit'))
-  const policy = firstItem(header('ratelimit-policy'))
+  const policy = firstItem(policyOf(header('ratelimit'), header('ratelimit-policy')))
+  const window = policy.get('w')
   const limit =
     policy.get('q') ?? item.get('limit') ?? numberIn(header('ratelimit-limit')) ?? numberIn(header('x-ratelimit-limit'))
   const remaining =
@@ -37,6 +39,7 @@ export function readQuotaHeaders(headers: Headers | Readonly<Record<string, stri
     ...(remaining !== undefined && { remaining }),
     ...(resetAfterMs !== undefined && resetAfterMs > 0 && { resetAfterMs }),
     ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(window !== undefined && window > 0 && { windowMs: window * 1000 }),
   }
 }
 
@@ -58,6 +61,13 @@ function firstItem(text: string | undefined): ReadonlyMap<string, number> {
   for (const [, name, value] of part.matchAll(/(?:^|[;,\s])\s*([a-z]+)\s*=\s*(\d+(?:\.\d+)?)(?=\s*(?:[;,]|$))/g))
     if (!found.has(name!)) found.set(name!, Number(value))
   return found
+}
+
+/** Of several policies the one that has the name of the first item, which is the one that is told of. */
+function policyOf(items: string | undefined, policies: string | undefined): string | undefined {
+  const name = /^\s*("[^"]*")/.exec(items ?? '')?.[1]
+  const named = policies?.split(',').find((policy) => name !== undefined && policy.trim().startsWith(name))
+  return named ?? policies
 }
 
 /** A number that is all of a header, or its first member: `100, 100;w=60` is 100. */

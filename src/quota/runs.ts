@@ -115,13 +115,13 @@ class RunLine implements Contender {
     return this.cost > 1 && limit < this.cost
   }
 
-  go(lane: Lane, opensMs: Milliseconds | undefined): void {
+  go(lane: Lane, opens: readonly Milliseconds[] | undefined): void {
     const [run] = this.#waiting
     if (!run) return
     this.#waiting.delete(run)
     this.#underWay++
     run.isUnderWay = true
-    void this.#send(run, lane, opensMs)
+    void this.#send(run, lane, opens)
   }
 
   skips(): void {
@@ -141,11 +141,12 @@ class RunLine implements Contender {
     for (const run of [...this.#waiting]) this.end(run, error)
   }
 
-  async #send(run: Run, lane: Lane, opensMs: Milliseconds | undefined): Promise<void> {
+  async #send(run: Run, lane: Lane, opens: readonly Milliseconds[] | undefined): Promise<void> {
     const outcome = await call({
       dispatcher: this.#dispatcher,
       lane,
-      opensMs,
+      opens,
+      cost: run.cost,
       sendTimeoutMs: LONGEST_SEND_MS,
       ending: run.ending.signal,
       send: (signal, learn) => run.send({ signal, learn }),

@@ -35,8 +35,8 @@ export const REDIS_KEYS = {
   invalidRequests: ['{discord}:invalid-requests', 'how many invalid requests were sent, by 10 s', '10 min'],
   pool: [
     '{<owner>}:pool',
-    "an owner's window: calls given out, when it ends, what answers told",
-    'two windows; an hour, or four windows, where it was reset',
+    "an owner's windows, by their length: calls given out, when each ends, what answers told",
+    'two of the longest window; an hour, or four of them, where it was reset',
   ],
   session: ['{<session>}:session', 'which user a session belongs to, sealed', '`login.absoluteMs`'],
   signedIn: [

@@ -7,7 +7,8 @@ import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 // else; the quota knows what it gave and what it was told. The quota must never give what the upstream would refuse
 // while all it needs to know was told, and never refuse what its own rules would give.
 
-const WINDOW_MS = 10_000
+// No end is told in whole seconds: those are doubted.
+const WINDOW_MS = 10_000.5
 const DEFAULT = 8
 
 type Command =

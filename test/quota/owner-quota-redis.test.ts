@@ -6,13 +6,22 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { batch, createHoldfast, createOwnerQuota, type OwnerQuota, systemClock } from 'holdfast'
+import {
+  batch,
+  createHoldfast,
+  createOwnerQuota,
+  type OwnerQuota,
+  type OwnerQuotaOptions,
+  type OwnerQuotaWindow,
+  systemClock,
+} from 'holdfast'
 import { afterEach, beforeAll, describe, expect, inject, test, vi } from 'vitest'
 import { RedisConnection } from '../../src/redis/connection.ts'
 import { startProxy } from '../redis/proxy.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
 import { promisesOfAQuota } from './contract.ts'
 import { Upstream } from './upstream.ts'
+import { promisesOfSeveralWindows } from './windows-contract.ts'
 
 const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
 const WINDOW_MS = 600
@@ -31,16 +40,17 @@ const countScripts = () => vi.spyOn(RedisConnection.prototype, 'run')
 function quotaOn(
   url: string,
   namespace: string,
-  options: Partial<Parameters<typeof createOwnerQuota>[0]> = {},
+  options: Partial<Omit<Extract<OwnerQuotaOptions, { limit: number }>, 'windows'>> & {
+    windows?: readonly OwnerQuotaWindow[]
+  } = {},
 ): OwnerQuota {
-  const quota = createOwnerQuota({
-    name: 'calls',
-    limit: 10,
-    windowMs: WINDOW_MS,
-    redis: { url, namespace },
-    marginMs: 0,
-    ...options,
-  })
+  const { windows, ...rest } = options
+  const common = { name: 'calls', redis: { url, namespace }, marginMs: 0 }
+  const quota = createOwnerQuota(
+    windows
+      ? { ...common, limits: rest.limits ?? {}, windows }
+      : { ...common, limit: 10, windowMs: WINDOW_MS, ...rest },
+  )
   cleanUps.push(() => quota.close())
   return quota
 }
@@ -58,6 +68,55 @@ describe.skipIf(!inject('redisUrl'))('a quota in Redis', () => {
     // A timer may fire a moment early.
     pass: (ms) => sleep(ms + 5),
   }))
+
+  promisesOfSeveralWindows(async () => {
+    const windows = [
+      { limit: 10, windowMs: WINDOW_MS },
+      { limit: 25, windowMs: 4 * WINDOW_MS },
+    ]
+    return {
+      quota: quotaOn(url, newNamespace(), { windows, limits: { vip: 20, stopped: 0 } }),
+      windowMs: WINDOW_MS,
+      pass: (ms) => sleep(ms + 5),
+    }
+  })
+
+  test('what was leased and not used when a short window ended is given back to the long one', async () => {
+    const namespace = newNamespace()
+    const windows = [
+      { limit: 500, windowMs: 300 },
+      { limit: 1_000, windowMs: 60_000 },
+    ]
+    const [one, other] = [1, 2].map(() => quotaOn(url, namespace, { windows })) as [OwnerQuota, OwnerQuota]
+    for (let n = 0; n < 20; n++) await one.take('a')
+    await expect
+      .poll(async () => (await other.state('a')).limit === 500 && (await other.state('a')).remaining)
+      .toBe(500)
+    await expect.poll(async () => await remainingOfLong(other), { timeout: 5_000 }).toBe(980)
+
+    async function remainingOfLong(quota: OwnerQuota): Promise<number> {
+      await quota.setLimit('a', 2_000)
+      const { remaining, limit } = await quota.state('a')
+      await quota.setLimit('a', undefined)
+      return limit === 1_000 ? remaining : Number.NaN
+    }
+  })
+
+  test('two quotas of one name whose windows differ are refused', async () => {
+    await using holdfast = createHoldfast({ redis: { url, namespace: newNamespace() }, secret: SECRET })
+    const first = createOwnerQuota({ name: 'calls', windows: [{ limit: 3, windowMs: 1_000 }], holdfast })
+    expect(() =>
+      createOwnerQuota({
+        name: 'calls',
+        windows: [
+          { limit: 3, windowMs: 1_000 },
+          { limit: 9, windowMs: 60_000 },
+        ],
+        holdfast,
+      }),
+    ).toThrow(expect.objectContaining({ name: 'ConfigError', option: 'name' }))
+    await first.close()
+  })
 
   test('leases in chunks, so that most takes ask nobody', async () => {
     const quota = quotaOn(url, newNamespace(), { limit: 10_000, windowMs: 60_000 })

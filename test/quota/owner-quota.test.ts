@@ -1,9 +1,10 @@
-import { batch, createHoldfast, createOwnerQuota, type HoldfastEvent } from 'holdfast'
+import { batch, createHoldfast, createOwnerQuota, type HoldfastEvent, type OwnerQuotaOptions } from 'holdfast'
 import { describe, expect, test } from 'vitest'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { promisesOfAQuota } from './contract.ts'
+import { promisesOfSeveralWindows } from './windows-contract.ts'
 
-const quota = (options: Partial<Parameters<typeof createOwnerQuota>[0]> = {}) => {
+const quota = (options: Partial<Extract<OwnerQuotaOptions, { limit: number }>> = {}) => {
   const clock = createVirtualClock()
   return { clock, quota: createOwnerQuota({ limit: 10, windowMs: 60_000, clock, ...options }) }
 }
@@ -11,6 +12,16 @@ const quota = (options: Partial<Parameters<typeof createOwnerQuota>[0]> = {}) =>
 describe('a quota in memory', () => {
   promisesOfAQuota(async () => {
     const { clock, quota: subject } = quota({ limits: { vip: 20, stopped: 0 } })
+    return { quota: subject, windowMs: 60_000, pass: (ms) => clock.advance(ms) }
+  })
+
+  promisesOfSeveralWindows(async () => {
+    const clock = createVirtualClock()
+    const windows = [
+      { limit: 10, windowMs: 60_000 },
+      { limit: 25, windowMs: 240_000 },
+    ]
+    const subject = createOwnerQuota({ windows, limits: { vip: 20, stopped: 0 }, clock })
     return { quota: subject, windowMs: 60_000, pass: (ms) => clock.advance(ms) }
   })
 
@@ -89,6 +100,51 @@ describe('a quota in memory', () => {
     expect(refusal({ maxOwners: 0 })).toBe('maxOwners')
     expect(refusal({ holdfast: {} })).toBe('holdfast')
     expect(() => createOwnerQuota(undefined as never)).toThrow('createOwnerQuota: option limit is missing')
+  })
+
+  test.each<[string, object, string]>([
+    ['no window', { windows: [] }, 'windows'],
+    ['nine windows', { windows: Array.from({ length: 9 }, (_, n) => ({ limit: n, windowMs: n + 1 })) }, 'windows'],
+    ['no list', { windows: { limit: 1, windowMs: 1 } }, 'windows'],
+    ['a window that is none', { windows: [null] }, 'windows[0].limit'],
+    ['a window without a length', { windows: [{ limit: 1, windowMs: 1 }, { limit: 1 }] }, 'windows[1].windowMs'],
+    [
+      'two of one length',
+      {
+        windows: [
+          { limit: 1, windowMs: 9 },
+          { limit: 2, windowMs: 9 },
+        ],
+      },
+      'windows',
+    ],
+    [
+      'limits that were swapped',
+      {
+        windows: [
+          { limit: 1000, windowMs: 1000 },
+          { limit: 10, windowMs: 86_400_000 },
+        ],
+      },
+      'windows',
+    ],
+    ['windows beside a limit', { limit: 1, windows: [{ limit: 1, windowMs: 1 }] }, 'limit'],
+    ['windows beside a length', { windowMs: 1, windows: [{ limit: 1, windowMs: 1 }] }, 'windowMs'],
+    ['a limit without a length', { limit: 1 }, 'windowMs'],
+  ])('refuses %s', (_what, options, option) => {
+    expect(() => createOwnerQuota(options as OwnerQuotaOptions)).toThrow(
+      expect.objectContaining({ name: 'ConfigError', option }),
+    )
+  })
+
+  test('takes windows in any order, and as many calls in a longer one as in a shorter', async () => {
+    const windows = [
+      { limit: 5, windowMs: 86_400_000 },
+      { limit: 5, windowMs: 1000 },
+    ]
+    const subject = createOwnerQuota({ windows })
+    await subject.take('a', 5)
+    expect(await subject.state('a')).toMatchObject({ limit: 5, remaining: 0 })
   })
 })
 

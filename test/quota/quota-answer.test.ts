@@ -20,8 +20,16 @@ describe('readQuotaHeaders', () => {
     ],
     [
       { ratelimit: '"day";r=5;t=30', 'ratelimit-policy': '"day";q=100;w=60' },
-      { limit: 100, remaining: 5, resetAfterMs: 30_000 },
+      { limit: 100, remaining: 5, resetAfterMs: 30_000, windowMs: 60_000 },
     ],
+    [
+      {
+        ratelimit: '"day";r=5;t=30, "second";r=9;t=1',
+        'ratelimit-policy': '"second";q=10;w=1, "day";q=100;w=86400',
+      },
+      { limit: 100, remaining: 5, resetAfterMs: 30_000, windowMs: 86_400_000 },
+    ],
+    [{ 'ratelimit-policy': '"a";q=10;w=0' }, { limit: 10 }],
     [{ ratelimit: 'limit=10, remaining=5, reset=30' }, { limit: 10, remaining: 5, resetAfterMs: 30_000 }],
     [{ ratelimit: '"a";r=0;t=9, "b";r=7;t=99' }, { remaining: 0, resetAfterMs: 9000 }],
     [{ 'retry-after': '7' }, { retryAfterMs: 7000 }],
