@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
-import { filesThatNeedServers } from './test/support/needs-servers.ts'
+import { filesThatNeedNock, filesThatNeedServers } from './test/support/files-that-need.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
@@ -19,6 +19,9 @@ export const alias = Object.entries(doors).flatMap(([door, target]) => {
 })
 
 const servers = filesThatNeedServers(path('test')).map((file) => relative(root, file))
+const nocked = filesThatNeedNock(path('test'))
+  .map((file) => relative(root, file))
+  .filter((file) => !servers.includes(file))
 const long = 'test/long/**/*.test.ts'
 const packages = '**/node_modules/**'
 
@@ -57,7 +60,13 @@ export default defineConfig({
        * In one process, without any server but those on loopback that a test starts itself. Files share a worker's modules:
        * loading them anew for each file took two thirds of the processor time. A test leaves nothing behind.
        */
-      project('unit', { include: ['test/**/*.test.ts'], exclude: [long, packages, ...servers], isolate: false }),
+      project('unit', {
+        include: ['test/**/*.test.ts'],
+        exclude: [long, packages, ...servers, ...nocked],
+        isolate: false,
+      }),
+      /** The same with Discord's answers made up by nock, which changes a worker's sockets for good. */
+      project('wire', { include: nocked, isolate: false }),
       /** With Redis, PostgreSQL, other processes, a browser or the built package. */
       project('servers', {
         include: servers,

@@ -402,7 +402,7 @@ describe('200 000 new /64s', () => {
       if (check(`10.${index >> 8}.${index & 255}.1`).action === 'pass') passed++
     expect(passed).toBeGreaterThanOrEqual(990)
     expect(guard.stats().callers).toBeLessThanOrEqual(200_000)
-  })
+  }, 60_000)
 })
 
 afterEach(() => vi.restoreAllMocks())
