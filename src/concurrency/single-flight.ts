@@ -1,3 +1,4 @@
+import { TransientMap } from '../collections/transient-map.ts'
 import { onAbort } from '../time/on-abort.ts'
 
 /** One piece of work that several callers wait for. */
@@ -53,9 +54,9 @@ const LANDED = new Promise<never>(() => {})
 
 /** The same question at the same time is asked once. Bounded by the work under way: a flight is forgotten when it lands. */
 export class SingleFlight<T> {
-  readonly #flights = new Map<string, Flight<T>>()
+  readonly #flights = new TransientMap<string, Flight<T>>()
   /** Also those that were forgotten and have not landed yet. */
-  readonly #underWay = new Set<Flight<T>>()
+  readonly #underWay = new TransientMap<Flight<T>, true>()
   readonly #whenAbandoned: 'cancel' | 'continue'
 
   constructor(whenAbandoned: 'cancel' | 'continue') {
@@ -71,7 +72,7 @@ export class SingleFlight<T> {
     const begin = (signal: AbortSignal, flight: Flight<T>) => {
       // Known before the work begins: work that ends at once already looks whether it is still wanted.
       this.#flights.set(key, flight)
-      this.#underWay.add(flight)
+      this.#underWay.set(flight, true)
       return work(signal, flight)
     }
     // Forgotten as soon as everybody left: whoever asks next must not join work that is being cancelled.
@@ -79,8 +80,7 @@ export class SingleFlight<T> {
     const land = () => {
       this.#underWay.delete(flight)
       this.forget(key, flight)
-      // A Map that is resized leaves its old table behind, with everything that was in it. Once such a table is old, it
-      // keeps all later ones alive until the next full collection; they must not keep every result alive with them.
+      // What still refers to a flight that has landed (see TransientMap) must not keep its result alive.
       flight.promise = LANDED
     }
     flight.promise.then(land, land)
@@ -99,6 +99,6 @@ export class SingleFlight<T> {
 
   /** Everything under way, forgotten or not. */
   values(): IterableIterator<Flight<T>> {
-    return this.#underWay.values()
+    return this.#underWay.keys()
   }
 }

@@ -91,7 +91,7 @@ export class Admission {
   tryAdmit({ call }: Errand): Permit | undefined {
     const stranger = !this.tokens.isValid(call.tokenId)
     const principal = this.#principalOf(call)
-    if (this.#egress.state !== 'closed' || this.#heldFor(call, principal)) return undefined
+    if (this.#egress.state !== 'closed' || this.#heldForAll(call)) return undefined
     if (stranger && this.#budget.strangersStoppedForMs() !== 0) return undefined
     const permit = principal.tryTake(call)
     return permit && this.#issued(permit, false, stranger)
@@ -271,14 +271,18 @@ export class Admission {
     return errand.until((onGivingUp) => principal.take(errand.call, onGivingUp), 'user')
   }
 
-  #heldFor(call: Call, principal: Principal): { ms: Milliseconds; scope: RateLimitScope } | undefined {
+  #heldFor(call: Call, principal: Principal): Hold | undefined {
+    return this.#heldForAll(call) ?? principal.heldFor(call)
+  }
+
+  /** Whoever makes it. */
+  #heldForAll(call: Call): Hold | undefined {
     const closedForMs = this.#egress.closedForMs(call.route.name)
     if (closedForMs > 0) return { ms: closedForMs, scope: 'egress' }
     const stoppedForMs = this.#budget.stoppedForMs(call.priority)
     if (stoppedForMs > 0) return { ms: stoppedForMs, scope: 'egress' }
     const resourceMs = this.#resourceHolds.heldForMs(call.route)
-    if (resourceMs > 0) return { ms: resourceMs, scope: 'shared' }
-    return principal.heldFor(call)
+    return resourceMs > 0 ? { ms: resourceMs, scope: 'shared' } : undefined
   }
 
   /** Tokens that nobody has seen valid take turns, within a budget of their own. Resolves to whether it had to wait. */
@@ -290,6 +294,12 @@ export class Admission {
     else await errand.sleep(stoppedMs, 'egress')
     return true
   }
+}
+
+/** How long a call is forbidden, and what that is about. */
+interface Hold {
+  readonly ms: Milliseconds
+  readonly scope: RateLimitScope
 }
 
 /** How long newcomers to the fleet are told that a token lives after all: as long as they may hear that it died. */

@@ -1,4 +1,5 @@
 import { RecentlyUsed } from '../collections/recently-used.ts'
+import { TransientMap } from '../collections/transient-map.ts'
 import { type Clock, type Milliseconds, sleepIdly } from '../time/clock.ts'
 import { Latency } from './latency.ts'
 import { type KnownToAll, Principal } from './principal.ts'
@@ -16,7 +17,7 @@ export class BucketMap {
   readonly latency = new Latency()
   readonly #clock: Clock
   readonly #known: KnownToAll
-  readonly #busy = new Map<string, { principal: Principal; calls: number }>()
+  readonly #busy = new TransientMap<string, { principal: Principal; calls: number }>()
   /** By last use, the busy ones among them as long as there is room. */
   readonly #resting = new RecentlyUsed<string, Principal>(PRINCIPALS_AT_REST)
   readonly #closing = new AbortController()

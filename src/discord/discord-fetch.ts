@@ -3,6 +3,7 @@ import type {
   RESTAPIPartialCurrentUserGuild,
   RESTGetAPIOAuth2CurrentAuthorizationResult,
 } from 'discord-api-types/v10'
+import { TransientMap } from '../collections/transient-map.ts'
 import { type Flight, SingleFlight } from '../concurrency/single-flight.ts'
 import { closedError, DiscordRateLimitError, DiscordUnavailableError } from '../errors/errors.ts'
 import type { Events } from '../events/events.ts'
@@ -60,7 +61,7 @@ export class DiscordClient {
   readonly #attempts: Attempts
   readonly #flights = new SingleFlight<Answer>('cancel')
   /** Of the flights that can be joined. */
-  readonly #progress = new Map<string, Progress>()
+  readonly #progress = new TransientMap<string, Progress>()
   #formsHeldUntil: Milliseconds = 0
   readonly #closing = new AbortController()
 

@@ -54,11 +54,6 @@ export class Egress {
     return Math.max(routeMs, elsewhereMs)
   }
 
-  /** Whether nothing at all is forbidden. */
-  get isOpenToAll(): boolean {
-    return this.#breaker.state === 'closed' && this.#routes.size === 0
-  }
-
   pass(route: string): 'pass' | 'probe' | 'wait' {
     if (this.closedForMs(route) > 0) return 'wait'
     if (this.#breaker.state === 'open' && this.#breaker.closedForMs > 0) {

@@ -10,7 +10,7 @@ import { orderOfTurn, PRIORITIES } from './waiting-line.ts'
 /** What all principals share: a first guess at which routes Discord counts together, and what is known of the way to it. */
 export interface KnownToAll {
   readonly clock: Clock
-  /** Counted route → bucket hash, as anybody's last answer said. */
+  /** Counted route → bucket hash, as the last answer said that was news to its principal. */
   readonly hashes: { get(counted: string): string | undefined; set(counted: string, hash: string): void }
   readonly latency: { readonly creditMs: Milliseconds }
 }
@@ -42,10 +42,11 @@ export class Principal implements PermitIssuer {
     this.#global = new GlobalLimit(globalPerSecond)
   }
 
-  /** A permit at once, if there is one and nobody waits for it. */
+  /** A permit at once, if there is one, nobody waits for it, and no 429 forbids it. */
   tryTake(call: Call): Permit<Bucket> | undefined {
     const bucket = this.#bucketOf(call)
     const now = this.#known.clock.monotonic()
+    if (this.#heldRouteUntil(call) > now) return undefined
     if (bucket.line.size > 0 || this.#global.nextAt(now) > now || bucket.nextAt(now) > now) return undefined
     return this.#take(bucket, call, now)
   }
@@ -119,9 +120,13 @@ export class Principal implements PermitIssuer {
   heldFor(call: Pick<Call, 'route'>): { readonly ms: Milliseconds; readonly scope: 'user' | 'global' } | undefined {
     const now = this.#known.clock.monotonic()
     const globalMs = this.#global.heldUntil - now
-    const ownMs = Math.max(this.#bucketOf(call).heldUntil, this.#routeHolds.get(call.route.key) ?? 0) - now
+    const ownMs = Math.max(this.#bucketOf(call).heldUntil, this.#heldRouteUntil(call)) - now
     if (globalMs <= 0 && ownMs <= 0) return undefined
     return globalMs > ownMs ? { ms: globalMs, scope: 'global' } : { ms: ownMs, scope: 'user' }
+  }
+
+  #heldRouteUntil({ route }: Pick<Call, 'route'>): Milliseconds {
+    return this.#routeHolds.size === 0 ? 0 : (this.#routeHolds.get(route.key) ?? 0)
   }
 
   holdAll(forMs: Milliseconds): void {
@@ -197,8 +202,10 @@ export class Principal implements PermitIssuer {
   /** The bucket that an answer says its request was counted in; what belongs to its route moves there. */
   #countedAs(permit: Permit<Bucket>, hash: string): Bucket {
     const { counted, resource } = permit.call.route
-    this.#known.hashes.set(counted, hash)
-    this.#learnHash(counted, hash)
+    if (this.#hashes.get(counted) !== hash) {
+      this.#known.hashes.set(counted, hash)
+      this.#learnHash(counted, hash)
+    }
     const from = permit.bucket
     const key = `${hash}|${resource}`
     const known = this.#buckets.get(key)

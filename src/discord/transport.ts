@@ -1,9 +1,10 @@
 // Its file: Bun puts a package of its own in the place of the bare name, which has no Pool (docs/decisions/0015-bun.md).
 import { type Dispatcher, Pool } from 'undici/index.js'
+import { TransientMap } from '../collections/transient-map.ts'
 import { type DiscordUnavailableCode, DiscordUnavailableError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds } from '../time/clock.ts'
 import { onAbort } from '../time/on-abort.ts'
-import type { Answer, AnswerHead, Call } from './call.ts'
+import type { Answer, AnswerHead, AnswerHeaders, Call } from './call.ts'
 
 /** A longer body is not one of Discord's answers: 200 guilds are 60 kB, a page of members 500 kB. */
 export const LARGEST_BODY_BYTES = 8 * 1024 * 1024
@@ -36,7 +37,7 @@ export class Transport {
   readonly #basePath: string
   readonly #clock: Clock
   /** Under way, oldest first; all have the same time-out, so the oldest is the next to run out. */
-  readonly #underWay = new Set<Exchange>()
+  readonly #underWay = new TransientMap<Exchange, true>()
   /** Pools that were given up, until what is under way on them has ended. */
   readonly #retired = new Set<Pool>()
   #cancelAlarm: (() => void) | undefined
@@ -54,7 +55,7 @@ export class Transport {
       if (signal.aborted) return reject(signal.reason)
       const { call } = sending
       const exchange = new Exchange(sending, attempt, this.#way, this.#clock, signal, resolve, reject, this.#ended)
-      this.#underWay.add(exchange)
+      this.#underWay.set(exchange, true)
       this.#watch()
       const headers: Record<string, string> = {
         ...call.headers,
@@ -123,13 +124,13 @@ export class Transport {
 
   #watch(): void {
     if (this.#cancelAlarm) return
-    const [oldest] = this.#underWay
+    const oldest = this.#underWay.keys().next().value
     if (!oldest) return
     const leftMs = oldest.startedAt + this.#options.timeoutMs - this.#clock.monotonic()
     this.#cancelAlarm = alarm(this.#clock, Math.max(0, leftMs), () => {
       this.#cancelAlarm = undefined
       const dueBefore = this.#clock.monotonic() - this.#options.timeoutMs
-      for (const exchange of [...this.#underWay]) {
+      for (const exchange of [...this.#underWay.keys()]) {
         if (exchange.startedAt > dueBefore) break
         this.#timedOut(exchange)
       }
@@ -232,11 +233,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (status < 200 || this.#ended) return
     const receivedAt = this.#clock.monotonic()
     this.way.heardAt = receivedAt
-    const first: Record<string, string | undefined> = {}
-    for (const name in headers) {
-      const value = headers[name]
-      first[name.toLowerCase()] = Array.isArray(value) ? value[0] : value
-    }
+    const first = firstValues(headers)
     this.#head = { status, headers: first, sentAt: this.#sentAt, receivedAt }
     this.#sending.head = this.#head
     if (Number(first['content-length']) > LARGEST_BODY_BYTES) this.#tooLarge()
@@ -280,13 +277,27 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#chunks = []
     this.#onEnd(this)
     settle()
-    // What still refers to an exchange that has ended (see SingleFlight) must not keep its answer alive.
+    // What still refers to an exchange that has ended (see TransientMap) must not keep its answer alive.
     this.#resolve = ENDED
     this.#reject = ENDED
   }
 }
 
 const ENDED = () => {}
+
+/** Nearly always they are what undici made of them: lower-case names with one value each, and nothing has to be copied. */
+function firstValues(headers: Record<string, string | string[] | undefined>): AnswerHeaders {
+  for (const name in headers) {
+    if (typeof headers[name] === 'string' && name === name.toLowerCase()) continue
+    const first: Record<string, string | undefined> = {}
+    for (const name in headers) {
+      const value = headers[name]
+      first[name.toLowerCase()] = Array.isArray(value) ? value[0] : value
+    }
+    return first
+  }
+  return headers as AnswerHeaders
+}
 
 /** Given to undici where we end an exchange; nobody sees it. One object, because making an error costs microseconds. */
 const GIVEN_UP = new Error('the exchange was given up')

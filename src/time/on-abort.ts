@@ -1,8 +1,10 @@
+import { TransientMap } from '../collections/transient-map.ts'
 import { atTurnsEnd } from './clock.ts'
 
 /** Those who listen to one signal, and our one listener on it. */
 interface Listeners {
-  readonly calls: Set<() => void>
+  /** By what ends each: the same function may listen twice. */
+  readonly calls: TransientMap<() => void, () => void>
   readonly heard: () => void
 }
 
@@ -21,19 +23,20 @@ const AT_ONCE = 100
 export function onAbort(signal: AbortSignal, call: () => void): () => void {
   const of: Heard = signal
   const listeners = of[LISTENERS] ?? listen(of)
-  listeners.calls.add(call)
-  return () => {
-    if (!listeners.calls.delete(call) || listeners.calls.size > 0 || of[LISTENERS] !== listeners) return
+  const unlisten = () => {
+    if (!listeners.calls.delete(unlisten) || listeners.calls.size > 0 || of[LISTENERS] !== listeners) return
     of[LISTENERS] = undefined
     of.removeEventListener('abort', listeners.heard)
   }
+  listeners.calls.set(unlisten, call)
+  return unlisten
 }
 
 function listen(signal: Heard): Listeners {
-  const calls = new Set<() => void>()
+  const calls: Listeners['calls'] = new TransientMap()
   const heard = () => {
     signal[LISTENERS] = undefined
-    tell(calls)
+    tell(calls, [...calls.keys()], 0)
   }
   const listeners = { calls, heard }
   // Not to be seen by whoever looks at the signal.
@@ -42,13 +45,16 @@ function listen(signal: Heard): Listeners {
   return listeners
 }
 
-function tell(calls: Set<() => void>): void {
-  let told = 0
-  for (const call of calls) {
-    calls.delete(call)
+/** Tells those of `listeners` from the `next` on who still listen when it is their turn. */
+function tell(calls: Listeners['calls'], listeners: ReadonlyArray<() => void>, next: number): void {
+  let index = next
+  for (let told = 0; told < AT_ONCE && index < listeners.length; index++) {
+    const listener = listeners[index]!
+    const call = calls.get(listener)
+    if (!call) continue
+    calls.delete(listener)
     call()
-    if (++told < AT_ONCE) continue
-    if (calls.size > 0) atTurnsEnd(() => tell(calls))
-    return
+    told++
   }
+  if (calls.size > 0) atTurnsEnd(() => tell(calls, listeners, index))
 }

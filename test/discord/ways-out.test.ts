@@ -50,7 +50,7 @@ async function behindProxy(discord: HoldfastOptions['discord']) {
     client.on('close', () => upstream.destroy())
   })
   const port = await listening(proxy)
-  const holdfast = createHoldfast({ discord: { baseUrl: `https://localhost:${port}`, timeoutMs: 400, ...discord } })
+  const holdfast = createHoldfast({ discord: { baseUrl: `https://localhost:${port}`, timeoutMs: 1200, ...discord } })
   cleanups.push(async () => {
     await holdfast.close()
     for (const socket of sockets) socket.destroy()
