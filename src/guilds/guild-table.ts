@@ -115,7 +115,9 @@ export function placeOf(record: GuildRecord, places: Places, size: number): numb
   for (let slot = firstSlot(index, slots); ; slot = slot + 1 < slots ? slot + 1 : 0) {
     const place = places.charCodeAt(slot)
     if (place === EMPTY) return -1
-    if (indexAt(places, slots, place) === index) return place
+    const at = slots + place * INDEX_BYTES
+    // Most others differ in the first byte already.
+    if (places.charCodeAt(at) === (index & 0xff) && indexAt(places, slots, place) === index) return place
   }
 }
 

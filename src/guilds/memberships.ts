@@ -12,7 +12,7 @@ import {
   writeText,
 } from './memberships-text.ts'
 import { allows, type PermissionName, permissionBit, permissionPlace } from './permissions.ts'
-import { hasBit, isOwnerAt, packStandings, permissionsAt, type Standings } from './standings.ts'
+import { hasBit, isOwnerAt, packStandings, permissionsAt, permissionsTextAt, type Standings } from './standings.ts'
 import { stringBytes } from './string-bytes.ts'
 
 /** One guild a user is in, as the user's guild list had it. `permissions` are the base ones, without channel overwrites. */
@@ -105,7 +105,18 @@ export class GuildMemberships implements Iterable<GuildMembership> {
 
   /** Plain objects for a page; `permissions` as a decimal string, as Discord sends it. */
   toJSON(): GuildMembershipJson[] {
-    return this.#all().map(jsonOf)
+    this.#read()
+    const looked = this.#held?.lookedAt.get(this)
+    if (looked) return looked.map(jsonOf)
+    // No objects for the sake of their copies, and no bigints for the sake of their digits.
+    const width = this.#width
+    const list: GuildMembershipJson[] = []
+    for (let place = 0; place < this.#size; place++) {
+      const { id, name, icon } = this.#record(place)
+      const owner = isOwnerAt(this.#standings, place, width)
+      list.push({ id, name, icon, owner, permissions: permissionsTextAt(this.#standings, place, width) })
+    }
+    return list
   }
 
   /** What `membershipsCodec` writes; for nobody else. */

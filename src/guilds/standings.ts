@@ -74,12 +74,11 @@ function writeBits(bytes: WritableBytes, at: number, width: number, value: numbe
 /** Whether the member at a place has the permission of this bit; the owner and administrators have every one. */
 export function hasBit(standings: Standings, place: number, width: number, bit: number): boolean {
   const at = place * width
-  const last = standings.charCodeAt(at + width - 1)
-  if ((last & OWNER) !== 0) return true
-  // With one byte the owner's bit is in it too; it is not set here.
-  if ((standings.charCodeAt(at) & ADMINISTRATOR) !== 0) return true
   const byte = bit >> 3
-  return byte < width && (standings.charCodeAt(at + byte) & (1 << (bit & 7))) !== 0
+  // The owner's bit stands where no permission does: one byte more is taken where it would.
+  if (byte < width && (standings.charCodeAt(at + byte) & (1 << (bit & 7))) !== 0) return true
+  if ((standings.charCodeAt(at) & ADMINISTRATOR) !== 0) return true
+  return (standings.charCodeAt(at + width - 1) & OWNER) !== 0
 }
 
 export function isOwnerAt(standings: Standings, place: number, width: number): boolean {
@@ -87,16 +86,30 @@ export function isOwnerAt(standings: Standings, place: number, width: number): b
 }
 
 export function permissionsAt(standings: Standings, place: number, width: number): bigint {
-  const at = place * width
-  // Seven bytes are two numbers that are exact; more are put together one by one.
-  let low = 0
-  for (let index = Math.min(width, 4) - 1; index >= 0; index--) low = low * 256 + byteAt(standings, at, index, width)
+  const low = wordAt(standings, place, width, 0, 4)
   if (width <= 4) return BigInt(low)
-  let high = 0
-  for (let index = Math.min(width, 7) - 1; index >= 4; index--) high = high * 256 + byteAt(standings, at, index, width)
-  let bits = (BigInt(high) << 32n) | BigInt(low)
-  for (let index = 7; index < width; index++) bits |= BigInt(byteAt(standings, at, index, width)) << BigInt(8 * index)
+  let bits = (BigInt(wordAt(standings, place, width, 4, 7)) << 32n) | BigInt(low)
+  for (let index = 7; index < width; index++)
+    bits |= BigInt(byteAt(standings, place * width, index, width)) << BigInt(8 * index)
   return bits
+}
+
+/** The permissions in decimal, as Discord sends them. */
+export function permissionsTextAt(standings: Standings, place: number, width: number): string {
+  if (width <= 7) {
+    const value = wordAt(standings, place, width, 4, 7) * 2 ** 32 + wordAt(standings, place, width, 0, 4)
+    // Numbers that are exact are written several times as fast as bigints.
+    if (Number.isSafeInteger(value)) return String(value)
+  }
+  return String(permissionsAt(standings, place, width))
+}
+
+/** The bytes from one index to before another as a number. Four are exact, and so are the three above them. */
+function wordAt(standings: Standings, place: number, width: number, from: number, to: number): number {
+  let word = 0
+  for (let index = Math.min(width, to) - 1; index >= from; index--)
+    word = word * 256 + byteAt(standings, place * width, index, width)
+  return word
 }
 
 function byteAt(standings: Standings, at: number, index: number, width: number): number {

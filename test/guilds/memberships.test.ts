@@ -1,8 +1,10 @@
-import type { RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
+import { PermissionFlagsBits, type RESTAPIPartialCurrentUserGuild } from 'discord-api-types/v10'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ConfigError, DiscordUnavailableError } from '../../src/errors/errors.ts'
+import { HeldLists } from '../../src/guilds/held-lists.ts'
 import { type GuildMemberships, membershipsCodec, membershipsFromDiscord } from '../../src/guilds/memberships.ts'
+import type { PermissionName } from '../../src/guilds/permissions.ts'
 
 const guild = (id: string, more: Partial<RESTAPIPartialCurrentUserGuild> = {}) =>
   ({
@@ -130,6 +132,60 @@ describe('GuildMemberships', () => {
       owner: false,
       permissions: '32',
     })
+  })
+})
+
+describe('permissions of any size', () => {
+  const decimals = fc.oneof(
+    fc.constantFrom(
+      '0',
+      '1',
+      '8',
+      '127',
+      '128',
+      '255',
+      '256',
+      '9007199254740991',
+      '9007199254740992',
+      '9007199254740993',
+    ),
+    fc.bigInt({ min: 0n, max: 2n ** 130n }).map(String),
+    fc.nat({ max: 62 }).map((bit) => String(2n ** BigInt(bit) - 1n)),
+  )
+
+  test('come out as they were sent, as bigint and as text, beside whatever other guilds of the list have', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(decimals, fc.boolean()), { maxLength: 6 }), fc.boolean(), (sent, isHeld) => {
+        const list = membershipsFromDiscord(
+          sent.map(([permissions, owner], at) => guild(`${at + 1}`, { permissions, owner })),
+        )
+        if (isHeld) new HeldLists().hold(list)
+        // Before anybody has looked at objects, and after.
+        for (let look = 0; look < 2; look++) {
+          expect(list.toJSON().map(({ permissions, owner }) => [permissions, owner])).toEqual(sent)
+          expect([...list].map(({ permissions, owner }) => [String(permissions), owner])).toEqual(sent)
+        }
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  test('can() says of every permission what the bits say', () => {
+    const names = Object.keys(PermissionFlagsBits) as PermissionName[]
+    fc.assert(
+      fc.property(fc.array(fc.tuple(decimals, fc.boolean()), { minLength: 1, maxLength: 6 }), (sent) => {
+        const list = membershipsFromDiscord(
+          sent.map(([permissions, owner], at) => guild(`${at + 1}`, { permissions, owner })),
+        )
+        for (const [at, [permissions, owner]] of sent.entries())
+          for (const name of names) {
+            const bits = BigInt(permissions)
+            const may = owner || (bits & 8n) !== 0n || (bits & PermissionFlagsBits[name]) !== 0n
+            expect(list.can(`${at + 1}`, name), `${permissions} ${name}`).toBe(may)
+          }
+      }),
+      { numRuns: 60 },
+    )
   })
 })
 
