@@ -2,7 +2,7 @@ import { AuthError } from '../auth/auth-error.ts'
 import type { AuthFor, Consistent, RequireAuthOptions } from '../auth/require-auth-options.ts'
 import type { HoldfastOptions } from '../config/holdfast-options.ts'
 import { optionsOf } from '../config/options.ts'
-import { defaultHoldfast, isDefaultHoldfast, setDefaultHoldfast } from '../instance/default-instance.ts'
+import { defaultHoldfast, knownDefaultHoldfast, setDefaultHoldfast } from '../instance/default-instance.ts'
 import { createHoldfast, type Holdfast } from '../instance/holdfast.ts'
 import { processWideSymbol } from '../instance/process-wide.ts'
 import { AUTH_DOOR_TABLE } from './authenticate.ts'
@@ -77,18 +77,18 @@ const processWide = globalThis as { [key: symbol]: Holdfast | undefined }
 /**
  * The one instance of the process, made with these options by whoever comes first, and the default one from then on:
  * `export const holdfast = oneHoldfast({ session })` in `lib/holdfast.ts`. Next evaluates such a file once for each bundle
- * and again after each edit, and every instance of its own would spend Discord's limits alone. Options that change while
- * the process runs are not read again: start it anew. After `close()` the next call makes another. Throws ConfigError as
- * `createHoldfast`.
+ * and again after each edit, and every instance of its own would spend Discord's limits alone. Without options it is the
+ * default instance where something made that first. Options that change while the process runs are not read again: start
+ * it anew. After `close()` the next call makes another. Throws ConfigError as `createHoldfast`.
  */
 export function oneHoldfast(options: HoldfastOptions = {}): Holdfast {
   const shared = processWide[SHARED]
   if (shared) return shared
-  const made = createHoldfast(options)
+  const made = (Object.keys(options).length === 0 && knownDefaultHoldfast()) || createHoldfast(options)
   const close = made.close
   made.close = (closing) => {
     if (processWide[SHARED] === made) processWide[SHARED] = undefined
-    if (isDefaultHoldfast(made)) setDefaultHoldfast(undefined)
+    if (knownDefaultHoldfast() === made) setDefaultHoldfast(undefined)
     return close(closing)
   }
   made[Symbol.asyncDispose] = () => made.close()

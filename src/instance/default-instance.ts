@@ -17,7 +17,7 @@ export function setDefaultHoldfast(holdfast: Holdfast | undefined): void {
   processWide[DEFAULT] = holdfast
 }
 
-/** Whether it is this one; asking makes none. */
-export function isDefaultHoldfast(holdfast: Holdfast): boolean {
-  return processWide[DEFAULT] === holdfast
+/** The default instance where there is one already; asking makes none. */
+export function knownDefaultHoldfast(): Holdfast | undefined {
+  return processWide[DEFAULT]
 }

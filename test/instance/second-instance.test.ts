@@ -59,6 +59,25 @@ describe('a second instance of one application', () => {
     await second.close()
   })
 
+  test('is not made by oneHoldfast() without options where the default instance was there first', async () => {
+    vi.stubEnv('DISCORD_CLIENT_ID', '100000000000000006')
+    // As a guard in proxy.ts does, which Next evaluates before anything else.
+    const first = defaultHoldfast()
+    expect(oneHoldfast()).toBe(first)
+    expect(warned).not.toHaveBeenCalled()
+    // With options of its own it cannot be the same, and that is said.
+    setDefaultHoldfast(undefined)
+    await first.close()
+    const second = defaultHoldfast()
+    const shared = oneHoldfast({ session: () => null })
+    expect(shared).not.toBe(second)
+    expect(warned).toHaveBeenCalledOnce()
+    expect(defaultHoldfast()).toBe(shared)
+    await shared.close()
+    await second.close()
+    vi.unstubAllEnvs()
+  })
+
   test('that somebody else made the default stays the default when that of oneHoldfast() is closed', async () => {
     const shared = oneHoldfast({ discord: { clientId: '100000000000000005' } })
     const other = createHoldfast()

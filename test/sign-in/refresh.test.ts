@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { KeyRing } from '../../src/secrets/key-ring.ts'
 import { TokenBox } from '../../src/sign-in/token-box.ts'
+import { tokensOf } from '../../src/sign-in/token-keeper.ts'
 import type { Browser } from './browser.ts'
 import { type House, openHouse } from './house.ts'
 
@@ -22,6 +23,14 @@ const outcomes = ({ events }: House) =>
 /** Real answers take real time; the clock of the house stands still meanwhile. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   await expect.poll(holds, { timeout: 5_000, interval: 5 }).toBe(true)
+}
+
+/** Chance that is the same each time (Numerical Recipes' generator). */
+function seeded(state = 1): () => number {
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return state / 2 ** 32
+  }
 }
 
 async function signedIn(options = {}): Promise<House & { browser: () => Browser; user: Browser }> {
@@ -49,6 +58,55 @@ describe('tokens', () => {
     expect(refreshes(house).length).toBe(1)
     await house.clock.advance(4 * DAY)
     expect(await house.holdfast.login.accessToken(id)).toBe(second)
+  })
+
+  test('of many who signed in together are refreshed over a day, each when 15 to 30 % of their life is left', async () => {
+    const random = seeded()
+    await using house = await openHouse({ ...LONG_SESSIONS, random }, { tokenLifetimeMs: WEEK, users: 24 })
+    for (const { id } of house.discord.users) {
+      house.discord.nextLogin(id)
+      expect((await house.browser().signIn()).status).toBe(303)
+    }
+    const begun = house.clock.now()
+    const look = async () => {
+      for (const { id } of house.discord.users) await house.holdfast.login.accessToken(id)
+    }
+    await house.clock.advance(0.7 * WEEK - HOUR)
+    await look()
+    for (let step = 0; step < 9; step++) {
+      await house.clock.advance(3 * HOUR)
+      await look()
+    }
+    await until(() => outcomes(house).length === 24)
+    expect(new Set(outcomes(house))).toEqual(new Set(['refreshed']))
+    const hours = house.events.flatMap(({ type, at }) => (type === 'login.refresh' ? [(at - begun) / HOUR] : []))
+    expect(Math.min(...hours)).toBeGreaterThan((0.7 * WEEK) / HOUR)
+    const steps = Map.groupBy(hours, (hour) => Math.round(hour))
+    // Three hours are an eighth of the day that they have.
+    expect(Math.max(...[...steps.values()].map(({ length }) => length))).toBeLessThanOrEqual(12)
+    expect(steps.size).toBeGreaterThanOrEqual(4)
+  })
+
+  test('of ten thousand are spread evenly: no hour has twice its share, the first time or the second', () => {
+    const random = seeded()
+    const granted = { accessToken: 'a', refreshToken: 'r', scopes: [], lifetimeMs: WEEK }
+    const profile = { username: 'u', globalName: null, avatar: null }
+    const [first, second] = [new Map<number, number>(), new Map<number, number>()]
+    const note = (hours: Map<number, number>, at: number) => {
+      const hour = Math.floor(at / HOUR)
+      hours.set(hour, (hours.get(hour) ?? 0) + 1)
+    }
+    for (let user = 0; user < 10_000; user++) {
+      const once = tokensOf(granted, { profile }, 0, random())
+      const twice = tokensOf(granted, once, once.refreshAt, random())
+      expect([once.refreshAt >= 0.7 * WEEK, once.refreshAt <= 0.85 * WEEK]).toEqual([true, true])
+      note(first, once.refreshAt - 0.7 * WEEK)
+      note(second, twice.refreshAt - 1.4 * WEEK)
+    }
+    // 15 % of a week is 25.2 hours.
+    expect(Math.max(...first.values())).toBeLessThan((2 * 10_000) / 25.2)
+    expect([first.size, second.size]).toEqual([26, 51])
+    expect(Math.max(...second.values())).toBeLessThan((2 * 10_000) / 25.2)
   })
 
   test('are refreshed once for a hundred requests that find them expired', async () => {

@@ -150,7 +150,11 @@ export function send(port: number, target: string, method = 'GET', headers = {})
           resolve({
             status: response.statusCode ?? 0,
             ran: ran === undefined ? undefined : String(ran),
-            charged: charged === undefined ? [] : String(charged).split(','),
+            // An app that cannot say so is believed by the limits on its answer.
+            charged:
+              charged === undefined
+                ? [...String(response.headers['ratelimit-policy']).matchAll(/"([^"]+)";q=/g)].map(([, name]) => name!)
+                : String(charged).split(','),
           }),
         )
       })
