@@ -568,6 +568,25 @@ describe('live', () => {
     expect(await refusal(holdfast.requireAuth(request(), live))).toMatchObject({ status })
   })
 
+  test.each<[string, string, string | null, number]>([
+    ['is timed out', MANAGE_GUILD, '2100-01-01T00:00:00.000000+00:00', 403],
+    ['was timed out, and is no longer', MANAGE_GUILD, '1970-01-01T00:00:01.000000+00:00', 200],
+    ['is not timed out', MANAGE_GUILD, null, 200],
+    ['is timed out as an administrator, whom that does not bind', ADMINISTRATOR, '2100-01-01T00:00:00+00:00', 200],
+  ])('with a member whom the bot says %s', async (_name, permissions, until, status) => {
+    const { holdfast, answers, clock } = annInGuild1(bot)
+    await holdfast.requireAuth(request())
+    answers[GUILDS] = limited(60)
+    answers[GUILD] = ok({ id: '1', name: 'Now', icon: null, owner_id: '5', roles: roles('0', permissions) })
+    answers[MEMBER] = ok({ user: { id: '1001' }, roles: ['77'], communication_disabled_until: until })
+    await clock.advance(10 * SECOND)
+    const outcome = await holdfast.requireAuth(request(), live).then(
+      () => 200,
+      (error: AuthError) => error.status,
+    )
+    expect(outcome).toBe(status)
+  })
+
   test('passes the owner whom the bot sees', async () => {
     const { holdfast, answers, clock } = annInGuild1(bot)
     await holdfast.requireAuth(request())

@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
 import { OwnKey } from '../../src/cache/cache-key.ts'
 import type { LoadContext } from '../../src/cache/cache-options.ts'
@@ -609,6 +610,30 @@ describe('a load', () => {
     expect(await rejected(cache.get('k', { load: async () => value }))).toMatchObject({ code: 'VALUE_NOT_JSON' })
     expect(await rejected(cache.set('k', value))).toMatchObject({ code: 'VALUE_NOT_JSON' })
     expect(cache.peek('k')).toBeUndefined()
+  })
+
+  test('that returns plain data of another realm is kept, as a test runner and a vm make it', async () => {
+    const { cache } = setUp()
+    const made = "({ id: '1', list: [1, { deep: null }], absent: undefined })"
+    const value = runInNewContext(made)
+    expect(Object.getPrototypeOf(value)).not.toBe(Object.prototype)
+    const { value: loaded } = await cache.get<object>('k', { load: async () => value })
+    expect(loaded).toEqual({ id: '1', list: [1, { deep: null }] })
+    await cache.set('k', runInNewContext('[{ a: 1 }]'))
+    expect(cache.peek('k')!.value).toEqual([{ a: 1 }])
+  })
+
+  test.each([
+    'new Date(0)',
+    'new Map()',
+    'new (class Guild {})()',
+    'Object.create({ inherited: 1 })',
+    '10n',
+    '[() => 1]',
+  ])('that returns %s of another realm is refused as one of ours is', async (source) => {
+    const { cache } = setUp()
+    const load = async () => runInNewContext(source)
+    expect(await rejected(cache.get('k', { load }))).toMatchObject({ code: 'VALUE_NOT_JSON' })
   })
 
   test('that returns undefined is refused with VALUE_UNDEFINED, also with a codec', async () => {

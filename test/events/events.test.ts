@@ -78,6 +78,27 @@ test('a listener that throws where there is no logger changes nothing', () => {
   expect(() => events.emit(happening)).not.toThrow()
 })
 
+test('an async listener that rejects is told to the logger, and is no unhandled rejection', async () => {
+  const clock = createVirtualClock()
+  const logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+  const events = new Events(clock, new Log(logger, clock))
+  const silent = new Events(clock)
+  const other = vi.fn()
+  for (const each of [events, silent]) {
+    each.on((async () => {
+      throw new Error('of the listener')
+    }) as () => void)
+    each.on(other)
+    each.emit(happening)
+  }
+  expect(other).toHaveBeenCalledTimes(2)
+  await vi.waitFor(() => expect(logger.error).toHaveBeenCalledTimes(1))
+  expect(logger.error.mock.calls[0]).toEqual([
+    expect.objectContaining({ error: 'Error', message: 'of the listener' }),
+    expect.stringContaining('a listener to breaker threw'),
+  ])
+})
+
 test('a listener that leaves during an event does not keep others from hearing it', () => {
   const events = new Events(createVirtualClock())
   const other = vi.fn()

@@ -46,6 +46,31 @@ describe('the log', () => {
     expect(JSON.stringify([logger.warn.mock.calls, logger.info.mock.calls])).not.toContain('a-token')
   })
 
+  test('hears of equal failures once a minute with their count, and of another kind at once', async () => {
+    const { log, logger, clock } = setUp()
+    const fail = (times: number, code = 'ECONNREFUSED') => {
+      for (let time = 0; time < times; time++)
+        log.unexpected('the session resolver threw', Object.assign(new Error(`no. ${time}`), { code }))
+    }
+    fail(700)
+    fail(1, 'EPIPE')
+    await clock.advance(59_999)
+    fail(1)
+    expect(logger.error).toHaveBeenCalledTimes(2)
+    await clock.advance(1)
+    fail(5)
+    expect(logger.error.mock.calls.map(([fields]) => [fields.code, fields.count])).toEqual([
+      ['ECONNREFUSED', 1],
+      ['EPIPE', 1],
+      ['ECONNREFUSED', 701],
+    ])
+    for (let refused = 0; refused < 300; refused++)
+      log.hear({ type: 'auth.refused', status: 503, reason: 'discord-unavailable' })
+    for (let limited = 0; limited < 300; limited++)
+      log.hear({ type: 'discord.rate-limited', route: 'GET /x', scope: 'user', retryAfterMs: limited })
+    expect(logger.warn).toHaveBeenCalledTimes(2)
+  })
+
   test('is told what was thrown, of whatever kind, and survives a logger that fails', () => {
     const { log, logger } = setUp()
     for (const thrown of [undefined, null, 'text', 7, {}, Object.create(null), new TypeError('bad')])
