@@ -133,7 +133,7 @@ export class Admission {
     const route = permit.call.route.name
     if (verdict.kind === 'success' || (verdict.kind === 'refused' && answer.status !== 401)) {
       if (this.tokens.proved(permit.call.tokenId)) this.#fleet?.announce(this.#alive(permit.call.tokenId), TOLD_MS)
-    } else if (verdict.kind === 'refused' && verdict.dead) {
+    } else if (verdict.kind === 'refused' && verdict.token === 'dead') {
       const waitMs = this.tokens.died(permit.call.tokenId)
       this.#fleet?.announce({ about: 'token', tokenId: permit.call.tokenId }, waitMs)
     }

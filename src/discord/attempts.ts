@@ -25,6 +25,8 @@ export interface AttemptsNeeds {
   readonly events: Events
   readonly admission: Admission
   readonly transport: Transport
+  /** Hears of a bot's call whose 401 may be about its token. */
+  readonly onDoubt: (call: Call) => void
 }
 
 /** One call, sent as often as it takes: permit → transport → classify → retry. */
@@ -35,13 +37,15 @@ export class Attempts {
   readonly #events: Events
   readonly #admission: Admission
   readonly #transport: Transport
+  readonly #onDoubt: (call: Call) => void
 
-  constructor({ clock, random, events, admission, transport }: AttemptsNeeds) {
+  constructor({ clock, random, events, admission, transport, onDoubt }: AttemptsNeeds) {
     this.#clock = clock
     this.#random = random
     this.#events = events
     this.#admission = admission
     this.#transport = transport
+    this.#onDoubt = onDoubt
   }
 
   /** Until an answer that is a success, or the last error. `orRefusal`: a refusal of Discord's is an answer too. */
@@ -130,6 +134,7 @@ export class Attempts {
         this.#learnUser(call, answer)
         return answer
       case 'refused':
+        if (verdict.token === 'doubtful') this.#onDoubt(call)
         if (orRefusal) return answer
         throw refusedError(call, status, verdict.body, attempts)
       case 'foreign': {

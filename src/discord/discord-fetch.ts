@@ -72,7 +72,12 @@ export class DiscordClient {
     this.#needs = { clock: options.clock, alarms: new Alarms(options.clock), events: options.events }
     this.#transport = new Transport(options)
     this.#admission = new Admission(options)
-    this.#attempts = new Attempts({ ...options, admission: this.#admission, transport: this.#transport })
+    this.#attempts = new Attempts({
+      ...options,
+      admission: this.#admission,
+      transport: this.#transport,
+      onDoubt: (call) => this.#askWhoBotIs(call),
+    })
   }
 
   /**
@@ -280,6 +285,14 @@ export class DiscordClient {
       if (++ended % ENDED_AT_ONCE === 0) await new Promise<void>((resolve) => atTurnsEnd(resolve))
     }
     await this.#transport.close()
+  }
+
+  /** `/users/@me` tells whether a bot's token still lives: where it does not, the 401 to this ends it. */
+  #askWhoBotIs({ tokenId, token, principal }: Call): void {
+    if (this.#closing.signal.aborted || !this.#admission.tokens.checkIsDue(tokenId)) return
+    const options: DiscordFetchOptions = { tokenType: 'Bot', principal, priority: 'background', maxRetries: 0 }
+    // Whatever it meets, its caller has an error of its own already.
+    this.fetch('/users/@me', token, options).catch(() => {})
   }
 
   #callContext(): CallContext {

@@ -15,6 +15,9 @@ const TRIAL_MS: Milliseconds = 60 * 1000
 export function tokenIdOf(tokenType: TokenType, token: string): string {
   return [tokenType, fingerprint(token)].join(' ')
 }
+/** How often a token that is in doubt is asked about. Bots are few: so many are remembered. */
+const CHECKED_EVERY_MS: Milliseconds = 60 * 1000
+const CHECKED = 1_000
 
 interface Death {
   readonly times: number
@@ -37,6 +40,8 @@ export class TokenMemory {
   readonly #valid = new Map<string, string>()
   /** Whose limits the others spend: strangers', and those that died. */
   readonly #unproved = new RecentlyUsed<string, string>(TOKENS)
+  /** When a token in doubt was last asked about; monotonic. */
+  readonly #checkedAt = new RecentlyUsed<string, Milliseconds>(CHECKED)
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -62,6 +67,14 @@ export class TokenMemory {
   tryAgain(tokenId: string): boolean {
     if (!this.trialDue(tokenId)) return false
     this.#dead.get(tokenId)!.untilMs = this.#clock.monotonic() + TRIAL_MS
+    return true
+  }
+
+  /** Takes the check of a token that is in doubt, where one is due. */
+  checkIsDue(tokenId: string): boolean {
+    const now = this.#clock.monotonic()
+    if (now - (this.#checkedAt.get(tokenId) ?? Number.NEGATIVE_INFINITY) < CHECKED_EVERY_MS) return false
+    this.#checkedAt.set(tokenId, now)
     return true
   }
 

@@ -7,8 +7,11 @@ import { type Body, codeOf, isDiscords, looksLikeBan, parseObject } from './erro
 /** What an answer means. */
 export type Verdict =
   | { readonly kind: 'success' }
-  /** Discord itself refused, in its own JSON. `dead` where it refused the token itself, whatever was asked with it. */
-  | { readonly kind: 'refused'; readonly body: Body; readonly dead: boolean }
+  /**
+   * Discord itself refused, in its own JSON. `token` where that is about the token, whatever was asked with it (`dead`), or
+   * may be (`doubtful`: a bot's, which `/users/@me` can tell).
+   */
+  | { readonly kind: 'refused'; readonly body: Body; readonly token: 'dead' | 'doubtful' | undefined }
   /** A 3xx or 4xx that is not Discord's own: a redirect, a proxy, a block page. */
   | { readonly kind: 'foreign'; readonly waitMs: Milliseconds | undefined }
   /** A 403 about our address or User-Agent: Discord's code 40333, or Cloudflare's JSON. */
@@ -42,7 +45,7 @@ export function classify(answer: Answer, route: Route, tokenType: TokenType, now
     return { kind: 'blocked', waitMs: longestWait(answer, body, now), body }
   if (!body || body.cloudflare_error === true || !isDiscords(body, status))
     return { kind: 'foreign', waitMs: longestWait(answer, body, now) }
-  return { kind: 'refused', body, dead: status === 401 && isAboutToken(route, tokenType, codeOf(body)) }
+  return { kind: 'refused', body, token: status === 401 ? whatOfToken(route, tokenType, codeOf(body)) : undefined }
 }
 
 /** Whether Discord counts an answer among the invalid requests (docs, topic Rate Limits, Invalid Request Limit); its head tells. */
@@ -60,11 +63,17 @@ const IDENTITY_ROUTES: Readonly<Record<TokenType, readonly string[]>> = {
   none: [],
 }
 
-/** Whether a 401 is about the token, and not about what was asked with it or the path it was asked on. */
-function isAboutToken(route: Route, tokenType: TokenType, discordCode: number | undefined): boolean {
-  if (discordCode === INVALID_WEBHOOK_TOKEN) return false
-  if (tokenType === 'Bearer' && discordCode === INVALID_OAUTH2_TOKEN) return true
-  return IDENTITY_ROUTES[tokenType].includes(route.name)
+/** What a 401 says of the token: it can also be about what was asked with it, or the path it was asked on. */
+function whatOfToken(
+  route: Route,
+  tokenType: TokenType,
+  discordCode: number | undefined,
+): 'dead' | 'doubtful' | undefined {
+  if (discordCode === INVALID_WEBHOOK_TOKEN) return undefined
+  if (tokenType === 'Bearer' && discordCode === INVALID_OAUTH2_TOKEN) return 'dead'
+  if (IDENTITY_ROUTES[tokenType].includes(route.name)) return 'dead'
+  // A bot whose token was reset may never ask who it is, and would be refused on and on.
+  return tokenType === 'Bot' ? 'doubtful' : undefined
 }
 
 function rateLimited(answer: Answer, body: Body | undefined, route: Route, now: Milliseconds): RateLimited {

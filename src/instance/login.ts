@@ -16,7 +16,7 @@ export interface InstanceLoginNeeds {
     readonly random: () => number
     readonly logger: Logger | undefined
   }
-  readonly discord: Pick<DiscordClient, 'postForm' | 'getCurrentUser'>
+  readonly discord: Pick<DiscordClient, 'postForm' | 'getCurrentUser' | 'tokenIssued'>
   readonly events: Events
   readonly forget: (userId: string) => Promise<void>
   /** Opened with the login, and closed by whoever opens it. */
@@ -89,6 +89,8 @@ export class InstanceLogin implements DiscordLogin {
       ring: config.secrets.length > 0 ? new KeyRing(config.secrets) : KeyRing.ephemeral(),
       post: (path, form, signal) => discord.postForm(path, form, signal),
       identify: async (accessToken, signal) => {
+        // Signing in anew can give a token that was refused before.
+        discord.tokenIssued(accessToken)
         const user = await discord.getCurrentUser(accessToken, { priority: 'login', signal })
         return { id: user.id, username: user.username, globalName: user.global_name, avatar: user.avatar }
       },

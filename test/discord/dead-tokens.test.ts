@@ -1,5 +1,5 @@
 import nock from 'nock'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { anyAnswer, failureOf, ORIGIN, scriptedDiscord, watched } from './scripted-discord.ts'
 
 // Which 401 ends a token, for whom, and for how long.
@@ -55,6 +55,44 @@ describe('a 401 ends a token', () => {
     refusing('/users/@me')
     await failureOf(holdfast.discordFetch('/users/@me', 'abc', bot))
     expect(await failureOf(holdfast.discordFetch('/x', 'abc', bot))).toMatchObject({ attempts: 0 })
+  })
+
+  test('of a bot that never asks who it is: after its first 401 elsewhere that is asked for it, once', async () => {
+    const { holdfast, sent } = scriptedDiscord()
+    const asked = anyAnswer(() => [401, UNAUTHORIZED])
+    const post = () =>
+      failureOf(holdfast.discordFetch('/channels/1/messages?limit=1', 'abc', { tokenType: 'Bot', principal: 'bot' }))
+    expect(await post()).toMatchObject({ status: 401, attempts: 1 })
+    await vi.waitFor(() => expect(sent()).toHaveLength(2))
+    for (let time = 0; time < 3; time++) expect(await post()).toMatchObject({ status: 401, attempts: 0 })
+    expect(asked.map(({ path, token }) => [path, token])).toEqual([
+      ['/channels/1/messages?limit=1', 'Bot abc'],
+      ['/users/@me', 'Bot abc'],
+    ])
+  })
+
+  test('of a bot only where it does not know itself: it is asked about once a minute, and goes on', async () => {
+    const { holdfast, clock, sent } = scriptedDiscord()
+    const asked = refusing('/guilds/123456789012345678')
+    const get = () =>
+      failureOf(holdfast.discordFetch('/guilds/123456789012345678', 'abc', { tokenType: 'Bot', principal: 'bot' }))
+    const checks = () => asked.filter(({ path }) => path === '/users/@me').length
+    for (let time = 0; time < 5; time++) expect(await get()).toMatchObject({ status: 401, attempts: 1 })
+    await vi.waitFor(() => expect(sent()).toHaveLength(6))
+    expect(checks()).toBe(1)
+    await clock.advance(MINUTE)
+    for (let time = 0; time < 5; time++) expect(await get()).toMatchObject({ status: 401, attempts: 1 })
+    await vi.waitFor(() => expect(sent()).toHaveLength(12))
+    expect(checks()).toBe(2)
+  })
+
+  test('of a user never by asking: a 401 on another route says nothing', async () => {
+    const { holdfast, settle } = scriptedDiscord()
+    const asked = refusing('/guilds/123456789012345678')
+    await failureOf(holdfast.discordFetch('/guilds/123456789012345678', 'abc'))
+    await settle()
+    expect(await holdfast.discordFetch('/x', 'abc')).toEqual({ id: '1' })
+    expect(asked.map(({ path }) => path)).toEqual(['/guilds/123456789012345678', '/x'])
   })
 
   test('as it was sent: the same text as Bot lives on when it died as Bearer', async () => {

@@ -195,6 +195,19 @@ describe.skipIf(!REDIS_URL).concurrent('what else one process learns', () => {
     }
   })
 
+  test('that an operator lifted a block: nobody waits for it any longer', async () => {
+    await using world = await openWorld()
+    const [a, b] = [await world.process(), await world.process()]
+    world.answers(() => [429, {}, { 'retry-after': '60' }])
+    await failureOf(ask(a, ME, 'token'))
+    await until(() => b.stats().discord.breaker === 'open', 2_000, 'the ban to be known')
+    world.answers(OK)
+    b.liftBlock()
+    expect(await ask(b, ME, 'token')).toEqual({ id: '1' })
+    await until(() => a.stats().discord.breaker === 'closed', 2_000, 'the lift to be known')
+    expect(await ask(a, ME, 'token')).toEqual({ id: '1' })
+  })
+
   test('that a ban is over: the others need no probe of their own', async () => {
     await using world = await openWorld()
     const [a, b] = [await world.process(), await world.process()]
@@ -286,6 +299,8 @@ describe.skipIf(!REDIS_URL)('news', () => {
       { about: 'route', principal: 'p', route },
       { about: 'bucket', principal: 'p', route },
       { about: 'token', tokenId: 't' },
+      { about: 'token-lives', tokenId: 'u' },
+      { about: 'egress-lifted' },
     ]
     for (const notice of notices) a.fleet.announce(notice, 20_000.5)
     a.fleet.announce({ about: 'principal', principal: 'soon over' }, 100)

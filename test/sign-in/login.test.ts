@@ -1,8 +1,12 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { parseSetCookie } from 'cookie'
 import { createHoldfast } from 'holdfast'
 import { describe, expect, test } from 'vitest'
 import { Browser } from './browser.ts'
-import { ORIGIN, openHouse, siteOf } from './house.ts'
+import { ORIGIN, openHouse, SECRET, siteOf } from './house.ts'
 
 const DAY = 24 * 60 * 60 * 1000
 
@@ -28,6 +32,44 @@ describe('signing in', () => {
     expect(await me.json()).toMatchObject({ id: house.discord.users[2]!.id, stale: false })
     expect((await new Browser(house.site, ORIGIN).send('/me')).status).toBe(401)
     expect(house.events.map(({ type }) => type)).toContain('login.signed-in')
+  })
+
+  test('anew with a token that was refused before works: Discord may issue the same one again', async () => {
+    let refuses = true
+    const server = createServer((request, response) => {
+      const refused = request.url!.endsWith('/users/@me') && refuses
+      const body = refused
+        ? { message: '401: Unauthorized', code: 0 }
+        : request.method === 'POST'
+          ? { access_token: 'the-same', token_type: 'Bearer', expires_in: 604_800, scope: 'identify guilds' }
+          : { id: '1', username: 'ann', global_name: null, avatar: null }
+      response.writeHead(refused ? 401 : 200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    await using holdfast = createHoldfast({
+      publicUrl: ORIGIN,
+      secret: SECRET,
+      logger: { debug() {}, info() {}, warn() {}, error() {} },
+      discord: {
+        baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+        clientId: '1',
+        clientSecret: 'secret',
+      },
+    })
+    const browser = new Browser(siteOf(holdfast), ORIGIN)
+    const signIn = async () => {
+      const begun = await browser.send('/auth/discord')
+      const state = new URL(begun.headers.get('location')!).searchParams.get('state')
+      return browser.send(`/auth/discord/callback?code=${randomUUID()}&state=${state}`)
+    }
+    const refused = await signIn()
+    expect(refused.headers.getSetCookie().join()).not.toContain('holdfast-session')
+    await expect(holdfast.getCurrentUser('the-same')).rejects.toMatchObject({ status: 401, attempts: 0 })
+    refuses = false
+    expect((await signIn()).headers.getSetCookie().join()).toContain('holdfast-session')
+    expect(await holdfast.getCurrentUser('the-same')).toMatchObject({ id: '1' })
+    server.closeAllConnections()
+    server.close()
   })
 
   test('cookies are for this host, HttpOnly, Secure and Lax; plain on this machine', async () => {
