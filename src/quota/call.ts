@@ -29,13 +29,24 @@ export async function call<Result>(options: {
   const { dispatcher, lane, opens = [], cost, sendTimeoutMs, ending } = options
   const { clock } = dispatcher
   const sent = lane.send(clock.monotonic(), cost)
+  let isAnswered = false
+  // The upstream's windows began when this call arrived, so they end no later than this. What an answer tells is better.
+  const reckon = (now: Milliseconds) => {
+    if (isAnswered) return
+    isAnswered = true
+    const doubtMs = lane.doubtMs(sent, now)
+    for (const windowMs of opens)
+      dispatcher.learn(lane, { windowMs, resetAfterMs: windowMs }, { doubtMs, isReckoned: true })
+  }
   const learn = (answer: QuotaAnswer) => {
     const now = clock.monotonic()
     // Without the end of its window nobody can tell whose count it is.
     const { remaining, ...rest } = answer ?? {}
-    const told = rest.resetAfterMs === undefined && lane.isOfAnEarlierWindow(sent) ? rest : answer
-    dispatcher.learn(lane, told, { doubtMs: lane.doubtMs(sent, now) })
+    const isOfThisWindow = !lane.isOfAnEarlierWindow(sent)
+    const told = rest.resetAfterMs === undefined && !isOfThisWindow ? rest : answer
+    dispatcher.learn(lane, told, { doubtMs: lane.doubtMs(sent, now), isOfThisWindow })
     if (rest.resetAfterMs !== undefined) lane.told(rest.resetAfterMs, now)
+    reckon(now)
   }
   const late = () =>
     new HoldfastError(
@@ -56,14 +67,12 @@ export async function call<Result>(options: {
   if (ending.aborted) return { how: 'ended', reason: ending.reason }
   const waitMs = outcome.how === 'fulfilled' ? undefined : namedWait(outcome.reason)
   if (outcome.how !== 'fulfilled' && waitMs !== undefined) {
-    dispatcher.learn(lane, { retryAfterMs: lane.refused(sent, waitMs, now) }, { doubtMs: 0 })
+    dispatcher.learn(lane, { retryAfterMs: lane.refused(sent, waitMs, now) }, {})
     return { how: 'refused', reason: outcome.reason }
   }
   if (outcome.how === 'key dead') return outcome
   lane.accepted()
-  // The upstream's windows began when this call arrived, so they end no later than this. What an answer told is better.
-  for (const windowMs of opens)
-    dispatcher.learn(lane, { windowMs, resetAfterMs: windowMs }, { doubtMs: lane.doubtMs(sent, now), isReckoned: true })
+  reckon(now)
   return outcome
 }
 

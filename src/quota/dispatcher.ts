@@ -5,7 +5,7 @@ import { Lane } from './lane.ts'
 import { OwnerPool, type Window } from './owner-pool.ts'
 import { type OwnerChange, type OwnerQuota, PooledQuota } from './owner-quota.ts'
 import type { Taken } from './pool-store.ts'
-import type { QuotaAnswer } from './quota-answer.ts'
+import type { KnownOfCall, QuotaAnswer } from './quota-answer.ts'
 
 /** Owners of whom something is remembered while no batch uses them. */
 const REMEMBERED_OWNERS = 10_000
@@ -87,7 +87,7 @@ export class Dispatcher {
 
   /** The lane of an owner. Kept until whoever asked has joined and left. */
   lane(owner: string): Lane {
-    const lane = this.#lanes.get(owner) ?? this.#remembered.get(owner) ?? new Lane(owner)
+    const lane = this.#lanes.get(owner) ?? this.#remembered.get(owner) ?? new Lane(owner, this.window?.windowMs ?? 0)
     this.#lanes.set(owner, lane)
     // Somebody may have given more since it was closed.
     if (lane.closedUntil === Number.POSITIVE_INFINITY) lane.reopen()
@@ -105,7 +105,7 @@ export class Dispatcher {
   }
 
   /** Teaches the quota what is known from an answer. Never throws: a quota that does, or was closed, is for the next take to tell of. */
-  learn({ owner }: Lane, answer: QuotaAnswer, known: { doubtMs: Milliseconds; isReckoned?: boolean }): void {
+  learn({ owner }: Lane, answer: QuotaAnswer, known: KnownOfCall): void {
     const { quota } = this
     const pooled = this.#pooled
     new Promise<void>((resolve) =>

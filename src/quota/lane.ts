@@ -8,6 +8,12 @@ const LONGEST_BACKOFF_MS: Milliseconds = 5 * 60_000
 /** Ends that two answers tell differ by this, because one came back slower. */
 const SOONER_MS: Milliseconds = 100
 const FIRST_GUESS_MS: Milliseconds = 1_000
+/** A call may be held up for so long and arrive after all. */
+const LATEST_MS: Milliseconds = 5_000
+/** Two 429s within so many windows have calls spread over as many: the upstream counts otherwise than we do. */
+const SPREAD_WINDOWS = 10
+const LONGEST_SPREAD_MS: Milliseconds = 10 * 60_000
+const SECOND_MS: Milliseconds = 1_000
 /** A probe without an answer is given up as hung after so many of them. */
 const USUAL_ROUND_TRIPS = 4
 
@@ -20,6 +26,8 @@ export interface Sent {
   readonly closings: number
   /** Windows that this process saw begin before it was sent. */
   readonly windows: number
+  /** How long its answer took to come, where it did before the call ended. */
+  tookMs?: Milliseconds
 }
 
 /**
@@ -48,18 +56,28 @@ export class Lane {
   #closings = 0
   #refusals = 0
   #windows = 0
+  /** Until when calls are spread over their windows. */
+  #spreadUntil: Milliseconds = 0
+  #sentAt = Number.NEGATIVE_INFINITY
+  #refusedAt = Number.NEGATIVE_INFINITY
+  readonly #windowMs: Milliseconds
+  /** Whether ends are told in whole seconds, which may be early. */
+  #inSeconds: boolean | undefined
   #roundTripMs: Milliseconds = 0
 
-  constructor(owner: string) {
+  /** `windowMs` is 0 where nobody knows it. */
+  constructor(owner: string, windowMs: Milliseconds) {
     this.owner = owner
+    this.#windowMs = windowMs
     this.remaining = 0
   }
 
   /** When a call may be tried: `now` if at once, Infinity for never. Where an answer has to come first, when it is overdue. */
   readyAt(now: Milliseconds): Milliseconds {
     if (now < this.closedUntil) return this.closedUntil
-    if (!this.#probe) return now
-    return Math.max(now, this.#probe.at + this.#patienceMs)
+    if (this.#probe) return Math.max(now, this.#probe.at + this.#patienceMs)
+    // A window that slides has room for as many calls as were made a window ago, and no more.
+    return now < this.#spreadUntil ? Math.max(now, this.#sentAt + this.#windowMs / Math.max(1, this.largest)) : now
   }
 
   isKnown(now: Milliseconds): boolean {
@@ -73,6 +91,7 @@ export class Lane {
       if (this.#probe) this.#silent++
       this.#probe = sent
     }
+    this.#sentAt = now
     this.#sent.add(sent)
     return sent
   }
@@ -84,7 +103,7 @@ export class Lane {
     this.#silent = 0
     // What was under way when a 429 came says nothing of what comes after it.
     if (sent.closings === this.#closings) this.#heardAt = now
-    this.#roundTripMs = Math.max(now - sent.at, this.#roundTripMs * 0.9)
+    this.#roundTripMs = Math.max(sent.tookMs ?? now - sent.at, this.#roundTripMs * 0.9)
   }
 
   /** The call got through: what is refused from now on is not refused in a row. */
@@ -99,8 +118,14 @@ export class Lane {
       this.#closings++
       this.#refusals++
     }
-    const backoffMs =
-      this.#refusals > 1 ? Math.min(FIRST_BACKOFF_MS * 2 ** (this.#refusals - 2), LONGEST_BACKOFF_MS) : 0
+    const spreadMs = Math.min(SPREAD_WINDOWS * this.#windowMs, LONGEST_SPREAD_MS)
+    if (now - this.#refusedAt < spreadMs) this.#spreadUntil = now + spreadMs
+    this.#refusedAt = now
+    // A wait of 0 is less than a second, rounded down.
+    const isInRow = this.#refusals > 1 || retryAfterMs === 0
+    const backoffMs = isInRow
+      ? Math.min(FIRST_BACKOFF_MS * 2 ** Math.max(0, this.#refusals - 2), LONGEST_BACKOFF_MS)
+      : 0
     const waitMs = Math.max(retryAfterMs, backoffMs)
     this.#heldUntil = Math.max(this.#heldUntil, now + waitMs)
     this.closedUntil = Math.max(this.closedUntil, this.#heldUntil)
@@ -121,6 +146,8 @@ export class Lane {
     this.limit = Number.POSITIVE_INFINITY
     this.#closings++
     this.#refusals = 0
+    this.#spreadUntil = 0
+    this.#refusedAt = Number.NEGATIVE_INFINITY
     this.#heardAt = undefined
     this.#heldUntil = 0
     this.closedUntil = 0
@@ -128,20 +155,23 @@ export class Lane {
 
   /** An answer tells when the window ends. Where that is sooner than what we wait for, the quota is asked again. */
   told(resetAfterMs: Milliseconds, now: Milliseconds): void {
+    if (resetAfterMs % SECOND_MS !== 0) this.#inSeconds = false
+    else if (resetAfterMs > 0) this.#inSeconds ??= true
     if (now + resetAfterMs < this.closedUntil - SOONER_MS) this.reopen()
   }
 
-  /** How long an answered call was on its way, and the next may be. */
+  /** How long an answered call was on its way, and the next may be. Asked when its answer has come. */
   doubtMs(sent: Sent, now: Milliseconds): Milliseconds {
-    const tookMs = now - sent.at
-    return tookMs + Math.max(tookMs, this.#roundTripMs)
+    sent.tookMs ??= now - sent.at
+    return sent.tookMs + Math.max(sent.tookMs, this.#roundTripMs)
   }
 
   /** A window begins. Calls under way may arrive only now, and are counted in it; returns what they cost. */
   began(now: Milliseconds): number {
     this.#windows++
+    if (this.#inSeconds) this.#heardAt = undefined
     // One whose answer is long overdue arrived before, or never will.
-    const overdueMs = 2 * (this.#roundTripMs || FIRST_GUESS_MS)
+    const overdueMs = Math.max(LATEST_MS, 2 * this.#roundTripMs)
     let late = 0
     for (const sent of this.#sent) if (now - sent.at < overdueMs) late += sent.cost
     return late

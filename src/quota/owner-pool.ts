@@ -137,7 +137,7 @@ export class OwnerPool {
   /** Takes in when an answer says that the window ends; false where that is the end of the window before. */
   #hearEnd(resetAfterMs: Milliseconds, answer: HeardAnswer, window: Window, now: Milliseconds): boolean {
     const { windowMs } = window
-    const { isReckoned = false } = answer
+    const { isReckoned = false, isOfThisWindow = false } = answer
     const doubtMs = Math.min(answer.doubtMs ?? 0, windowMs / 2)
     let toldEnd = now + Math.min(resetAfterMs, BELIEVED_WINDOWS * windowMs)
     if (isReckoned) {
@@ -151,13 +151,18 @@ export class OwnerPool {
     const slackMs = Math.min(windowMs / 2, SLOWEST_ANSWER_MS)
     const isTold = this.#endsAt !== undefined && this.#endBy === 'word'
     // An answer to a call of the window before may arrive when the next has begun, and tells the end of its own.
-    if (isTold ? toldEnd < this.#endsAt! - slackMs : toldEnd - doubtMs < this.#endedAt + slackMs) return false
+    const isOfEarlier = isTold
+      ? toldEnd < Math.min(this.#endsAt! - slackMs, this.#sureUntil)
+      : toldEnd - doubtMs < this.#endedAt + slackMs
+    if (isOfEarlier && !isOfThisWindow) return false
     this.#hearPrecision(resetAfterMs, windowMs)
     const sureUntil = toldEnd - doubtMs
     if (this.#mayBeOurs(resetAfterMs, toldEnd, window)) toldEnd = this.#beganAt! + windowMs + doubtMs / 2
-    // Every answer's reset is late by its way back, and some are rounded down. The latest is the safe one.
-    this.#endsAt = isTold ? Math.max(this.#endsAt!, toldEnd) : toldEnd
     this.#sureUntil = isTold ? Math.max(this.#sureUntil, sureUntil) : sureUntil
+    // Every answer's reset is late by its way back: the earliest is the truest, but where some may be rounded down.
+    if (!isTold) this.#endsAt = toldEnd
+    else if (this.#inSeconds === false) this.#endsAt = Math.max(this.#sureUntil, Math.min(this.#endsAt!, toldEnd))
+    else this.#endsAt = Math.max(this.#endsAt!, toldEnd)
     this.#endBy = 'word'
     return true
   }

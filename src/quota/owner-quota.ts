@@ -7,7 +7,7 @@ import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { Window } from './owner-pool.ts'
 import { scarcest } from './owner-windows.ts'
 import type { LimitedWindow, PoolStore, QuotaWindows, Taken } from './pool-store.ts'
-import { believed, type HeardAnswer, type QuotaAnswer, windowOf } from './quota-answer.ts'
+import { believed, type HeardAnswer, type KnownOfCall, type QuotaAnswer, windowOf } from './quota-answer.ts'
 
 /**
  * How many calls each owner may still make, counted as the upstream counts: per owner and not per key, in windows that
@@ -270,11 +270,7 @@ export class PooledQuota implements OwnerQuota {
   }
 
   /** `learn`, for a call that was sent `doubtMs` ago, or will be on its way for as long. */
-  async hear(
-    owner: string,
-    answer: QuotaAnswer,
-    known: { doubtMs: Milliseconds; isReckoned?: boolean },
-  ): Promise<void> {
+  async hear(owner: string, answer: QuotaAnswer, known: KnownOfCall): Promise<void> {
     if (this.#closing) return
     await this.#learn(owner, { ...believed(answer, this.#longestMs), ...known })
   }

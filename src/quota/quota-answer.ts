@@ -24,7 +24,12 @@ export interface HeardAnswer extends QuotaAnswer {
   readonly doubtMs?: Milliseconds
   /** Nobody told the end: it is reckoned from the first call that was answered. */
   readonly isReckoned?: boolean
+  /** The call was sent when the window that is open had begun: it cannot be about the one before. */
+  readonly isOfThisWindow?: boolean
 }
+
+/** What a batch knows of the call that was answered. */
+export type KnownOfCall = Pick<HeardAnswer, 'doubtMs' | 'isReckoned' | 'isOfThisWindow'>
 
 /** Nobody allows so many calls a window: what is more is an error, or meant for ever. */
 const LARGEST_LIMIT = 1_000_000_000

@@ -176,7 +176,7 @@ if resetMs then
   local slack = math.min(length / 2, 1000)
   local isTold = win.ends and win.by == 2
   if isTold then
-    if toldEnd < win.ends - slack then return keep(0) end
+    if toldEnd < math.min(win.ends - slack, win.sure) then return keep(0) end
   elseif toldEnd - doubtMs < win.ended + slack then
     return keep(0)
   end
@@ -189,8 +189,10 @@ if resetMs then
     if toldEnd < endsAt and toldEnd + roundingOf(win) >= endsAt then toldEnd = endsAt + doubtMs / 2 end
   end
   if not win.ends then open(win, toldEnd - now, 2) end
-  win.ends = isTold and math.max(win.ends, toldEnd) or toldEnd
   win.sure = isTold and math.max(win.sure, sure) or sure
+  if not isTold then win.ends = toldEnd
+  elseif win.seconds == 0 then win.ends = math.max(win.sure, math.min(win.ends, toldEnd))
+  else win.ends = math.max(win.ends, toldEnd) end
   win.len = math.max(win.len, win.ends - now)
   win.by = 2
 end

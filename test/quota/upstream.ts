@@ -12,10 +12,13 @@ interface Pool {
 export class Refused extends Error {
   readonly status = 429
   readonly retryAfterMs: number
+  /** What its headers say beside that. */
+  readonly said: QuotaAnswer | undefined
 
-  constructor(retryAfterMs: number) {
+  constructor(retryAfterMs: number, said?: QuotaAnswer) {
     super('429')
     this.retryAfterMs = retryAfterMs
+    this.said = said
   }
 }
 
