@@ -1,7 +1,14 @@
-// Constant traffic, a new random fault every few seconds, and in the end: was memory bounded, did anything stay open, was
-// a rejection nobody's? `npm run soak` (ten minutes), `npm run soak -- 60 7` (seconds, seed). Not a bench: no figure.
+// Constant traffic with a Redis and a database, a new random fault of Discord, of one of them or of none every few
+// seconds, and in the end: was memory bounded, did anything stay open, was a rejection nobody's? `npm run soak` (ten
+// minutes), `npm run soak -- 60 7` (seconds, seed). Not a bench: no figure.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { createHoldfast, isAuthError } from 'holdfast'
 import { startSimulator } from 'holdfast/simulator'
+import { startRedisServer } from '../test/support/redis-server.ts'
+import { SECRET } from './fleet.ts'
 
 const SECONDS = Number(process.argv[2] ?? 600)
 const SEED = Number(process.argv[3] ?? 1)
@@ -28,6 +35,29 @@ const FAULTS = [
   'short-page',
 ] as const
 
+/** Each returns what ends it. */
+const STORE_FAULTS: Record<string, () => () => void | Promise<void>> = {
+  'redis frozen': () => {
+    redis.freeze()
+    return () => redis.thaw()
+  },
+  'redis killed': () => {
+    const gone = redis.kill()
+    return async () => {
+      await gone
+      await redis.start()
+    }
+  },
+  'database locked': () => {
+    const other = new DatabaseSync(file)
+    other.exec('PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE')
+    return () => {
+      other.exec('ROLLBACK')
+      other.close()
+    }
+  },
+}
+
 let orphans = 0
 process.on('unhandledRejection', (reason) => {
   orphans++
@@ -42,12 +72,19 @@ const random = () => {
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
 const discord = await startSimulator({ users: USERS, seed: SEED, guildsPerUser: 50 })
+const redis = await startRedisServer()
+const folder = mkdtempSync(join(tmpdir(), 'holdfast-soak-'))
+const file = join(folder, 'soak.db')
 const holdfast = createHoldfast({
   discord: { baseUrl: discord.url, clientId: discord.clientId },
+  redis: redis.url,
+  database: `sqlite:${file}`,
+  secret: SECRET,
   // Short, so that every kind of age is met many times.
   cache: { freshMs: 2_000, staleMs: 30_000 },
   logger: { debug() {}, info() {}, warn() {}, error() {} },
 })
+await holdfast.ready()
 const handlesBefore = process.getActiveResourcesInfo().length
 const counts: Record<string, number> = {}
 const count = (name: string) => {
@@ -56,19 +93,24 @@ const count = (name: string) => {
 
 const heaps: number[] = []
 const began = Date.now()
-let endFault: () => void = () => {}
+let endFault: () => void | Promise<void> = () => {}
 let faultAt = 0
 const open = new Set<Promise<void>>()
 while (Date.now() - began < SECONDS * 1000) {
   const passedMs = Date.now() - began
   if (passedMs >= faultAt) {
-    endFault()
+    await endFault()
     endFault = () => {}
     faultAt = passedMs + FAULT_EVERY_MS
-    const fault = FAULTS[Math.floor(random() * FAULTS.length)]!
     // A third of the time all is well.
-    if (random() < 2 / 3) {
+    const kind = random()
+    if (kind < 1 / 2) {
+      const fault = FAULTS[Math.floor(random() * FAULTS.length)]!
       endFault = discord.fault(fault, { probability: random() })
+      count(`fault ${fault}`)
+    } else if (kind < 2 / 3) {
+      const [fault, begin] = Object.entries(STORE_FAULTS)[Math.floor(random() * Object.keys(STORE_FAULTS).length)]!
+      endFault = begin()
       count(`fault ${fault}`)
     }
     globalThis.gc?.()
@@ -87,10 +129,12 @@ while (Date.now() - began < SECONDS * 1000) {
   open.add(asked)
   await sleep(1000 / REQUESTS_A_SECOND)
 }
-endFault()
+await endFault()
 await Promise.all(open)
 await holdfast.close()
 await discord.close()
+await redis.stop()
+rmSync(folder, { recursive: true })
 await sleep(500)
 
 const settled = heaps.slice(Math.ceil(heaps.length / 5))

@@ -21,6 +21,7 @@ const DOCUMENTS = [
   'docs/guides/ledger.md',
   'docs/guides/operate.md',
   'docs/guides/migrate.md',
+  'docs/guides/migrate-rate-limits.md',
 ]
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.snippets/', root)
