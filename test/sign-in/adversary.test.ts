@@ -114,7 +114,9 @@ describe('where somebody goes afterwards', () => {
 })
 
 describe('an answer that does not fit', () => {
-  test('leads to no session, whichever part of it is wrong, missing, reused or another attempt’s', async () => {
+  test('leads to no session, whichever part of it is wrong, missing, reused or another attempt’s', {
+    timeout: 60_000,
+  }, async () => {
     await using house = await openHouse()
     const begin = async (browser: Browser) => {
       const address = new URL(await browser.consent(await browser.send('/auth/discord')))
@@ -182,7 +184,7 @@ describe('an answer that does not fit', () => {
         }
       }),
       {
-        numRuns: 100,
+        numRuns: 40,
         examples: [
           [{ state: 'own', code: 'own', cookie: 'own' }],
           [{ state: 'own', code: 'other', cookie: 'own' }],
