@@ -8,11 +8,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startSimulator } from 'holdfast/simulator'
 import { createRandom } from '../../src/simulator/world/random.ts'
 import { type Fleet, type Member, openFleet, type Reply, until } from '../journeys/fleet.ts'
+import { type Standstill, watchLateness } from '../journeys/lateness.ts'
 import { startProxy } from '../redis/proxy.ts'
 import { startRedisServer } from '../support/redis-server.ts'
 import { Chronicle, type Subject } from './chronicle.ts'
 import { planChaos, type Step, type StepKind } from './plan.ts'
-import { type Answered, judge, listOf, type Times } from './rules.ts'
+import { type Answered, judge, listOf, stoodStillMs, type Times, type WorldRecord } from './rules.ts'
 
 const PROCESSES = 4
 const USERS = 40
@@ -30,7 +31,7 @@ const OPTIONS = {
   discord: { timeoutMs: TIMES.attemptMs, maxRetries: 1, retryDelayMs: 200, maxWaitMs: 1_500 },
 }
 /** What the processes say over IPC has arrived by then. */
-const JUDGED_AFTER_MS = 1_500
+const JUDGED_AFTER_MS = 2_500
 /** Everybody has found Redis again by then: the longest pause between two attempts, and two of them. */
 const SETTLE_MS = 6_000
 const HEAP_BYTES = 64 * 1024 * 1024
@@ -54,6 +55,8 @@ export interface Standing {
   slowestMs: number
   judged: number
   heapBytes: number
+  /** How long the processes together, and whoever asks them, had no processor. */
+  lateMs: { fleet: number; asking: number }
   readonly discord: Chronicle['counts']
   readonly violations: Violation[]
 }
@@ -87,14 +90,22 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
   await using way = await startProxy(redis.port)
   const recorded: string[] = []
   const recording = await recordMessages(redis.port, recorded)
-  const fleet = await openFleet({ discord, redisUrl: way.url, processes: PROCESSES, options: OPTIONS })
+  const fleet = await openFleet({
+    discord,
+    redisUrl: way.url,
+    processes: PROCESSES,
+    options: OPTIONS,
+    env: { FLEET_TELLS_LATENESS: 'yes' },
+  })
+  const late: Standstill[] = []
+  const punctual = watchLateness((standstill) => late.push(standstill))
   const chronicle = new Chronicle(discord)
   const { subjects } = chronicle
   type Stretch = { from: number; to: number }
   const emptied: Stretch[] = []
   const refusing: Stretch[] = []
   const restored: Stretch[] = []
-  const world = { lives: fleet.past, emptied, refusing, restored, bans: chronicle.bans }
+  const world = { lives: fleet.past, emptied, refusing, restored, bans: chronicle.bans, late }
   const began = Date.now()
   const trace: Array<{ at: number; text: string; subject: Subject | undefined }> = []
   const note = (text: string, subject?: Subject) => trace.push({ at: Date.now(), text, subject })
@@ -109,6 +120,7 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
     slowestMs: 0,
     judged: 0,
     heapBytes: 0,
+    lateMs: { fleet: 0, asking: 0 },
     discord: chronicle.counts,
     violations: [],
   }
@@ -137,7 +149,7 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
           `process ${member.name}, asked at ${answer.sentAt - began} ms, answered at ${answer.receivedAt - began} ms (${answer.status}, ${answer.source ?? answer.code}): ${finding}`,
           answer.receivedAt,
           subject,
-          describe(answer, subject, member, began),
+          describe(answer, subject, member, world, began),
         )
     }
   }
@@ -158,7 +170,6 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
       standing.slowestMs = Math.max(standing.slowestMs, reply.receivedAt - reply.sentAt)
     unjudged.push({ answer, subject, member })
     subject.answers.push(answer)
-    return answer
   }
 
   let over = false
@@ -269,12 +280,12 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
           loss.to = Date.now()
           rmSync(join(folder, 'dump.rdb'), { force: true })
         })
-      case 'redis replays messages': {
-        const messages = recorded.slice(-200)
-        note(`${messages.length} messages are said again`)
-        for (const message of messages) await command(redis.port, message)
-        return
-      }
+      case 'redis replays messages':
+        return alone('redis', async () => {
+          const messages = recorded.slice(-200)
+          note(`${messages.length} messages are said again`)
+          for (const message of messages) await command(redis.port, message)
+        })
       case 'redis is far':
         return alone('way', async () => {
           note(`Redis is ${step.roundTripMs} ms away`)
@@ -395,12 +406,15 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
     violated(`the run itself: ${(error as Error).stack}`)
   } finally {
     clearInterval(judging)
+    punctual()
     redis.thaw()
     await fleet[Symbol.asyncDispose]().catch((error) => violated(String(error)))
     recording.destroy()
     await redis.stop()
     rmSync(folder, { recursive: true, force: true })
     standing.elapsedMs = Date.now() - began
+    const lateMs = (list: readonly Standstill[]) => list.reduce((sum, { from, to }) => sum + to - from, 0)
+    standing.lateMs = { fleet: fleet.past.reduce((sum, member) => sum + lateMs(member.late), 0), asking: lateMs(late) }
     standing.stage = 'over'
     onStanding?.(standing)
   }
@@ -443,7 +457,7 @@ async function checkEnd({
 }
 
 /** What bears on an answer, for whoever wants to know why it is wrong. */
-function describe(answer: Answered, subject: Subject, member: Member, began: number): string[] {
+function describe(answer: Answered, subject: Subject, member: Member, world: WorldRecord, began: number): string[] {
   const ago = (at: number) => (Number.isFinite(at) ? `${at - began}` : 'still')
   const stretches = (list: ReadonlyArray<{ from: number; to: number }>) =>
     list
@@ -455,6 +469,8 @@ function describe(answer: Answered, subject: Subject, member: Member, began: num
       .exec(list ?? '')?.[0]
       .slice(-8)
       .replace(/^0+/, '') ?? '0'
+  const stillMs = (...members: Member[]) =>
+    stoodStillMs(members, members.length > 0 ? { ...world, late: [] } : world, answer.sentAt - 1_000, answer.receivedAt)
   return [
     `answered: list ${version(answer.list)}, fetched at ${ago(answer.fetchedAt ?? Number.NaN)}, ${answer.stale ? 'stale' : 'fresh'}, from ${answer.source}`,
     `Discord gave: ${subject.fetches
@@ -470,6 +486,7 @@ function describe(answer: Answered, subject: Subject, member: Member, began: num
       .map(({ by, askedAt, doneAt, index }) => `${by.name} ${ago(askedAt)}–${ago(doneAt)} (#${index})`)
       .join(', ')}`,
     `process ${member.name}: since ${ago(member.startedAt)}, connected ${stretches(member.connected)}, frozen ${stretches(member.frozen)}`,
+    `in the second before and while it was asked: process ${member.name} stood still for ${stillMs(member)} ms, whoever asked for ${stillMs()} ms`,
   ]
 }
 

@@ -124,6 +124,18 @@ describe('after an invalidation', () => {
     expect(known(frozen, asked(10_500))).toBe(15_000 + GRACE_MS)
   })
 
+  test('a process without a processor has that time on top, and so it has where whoever asks had none', () => {
+    const late = [
+      { from: 10_400, to: 10_560 },
+      { from: 10_700, to: 10_900 },
+    ]
+    const until = 10_510 + GRACE_MS + 50 + 200
+    expect(known(life('one', { late }), asked(10_500))).toBe(until)
+    expect(known(one, asked(10_500), { late })).toBe(until)
+    // The same time counts once, and what comes later not at all.
+    expect(known(life('one', { late }), asked(10_500), { late: [...late, { from: 15_000, to: 16_000 }] })).toBe(until)
+  })
+
   test('a process that was cut off knows of it when it is back', () => {
     const cutOff = life('one', {
       connected: [
@@ -188,6 +200,7 @@ describe('an error', () => {
     ['a ban', {}, { bans: [{ at: 9_000, waitMs: 1_000, token: false }] }],
     ['a process that was killed', {}, { lives: [one, life('two', { endedAt: 10_000 })] }],
     ['a process that froze', {}, { lives: [one, life('two', { frozen: [{ from: 9_000, to: 10_000 }] })] }],
+    ['a Discord without a processor for half an attempt', {}, { late: [{ from: 10_000, to: 10_501 }] }],
   ])('has a reason in %s, where nothing is held', (_name, about, around) => {
     expect(findings(error(), user(about), world(around))).toBe('')
   })
@@ -267,5 +280,12 @@ describe('a wait', () => {
   test('is not counted while the process is frozen', () => {
     const frozen = life('one', { frozen: [{ from: 11_001, to: 15_500 }] })
     expect(findings(answer({ by: frozen, receivedAt: 15_600 }))).toBe('')
+  })
+
+  test('is not counted while the process, or whoever asks, had no processor', () => {
+    const late = [{ from: 11_001, to: 11_200 }]
+    expect(findings(answer({ by: life('one', { late }), receivedAt: 15_600 }))).toBe('')
+    expect(findings(answer({ receivedAt: 15_600 }), user(), world({ late }))).toBe('')
+    expect(findings(answer({ by: life('two', { late }), receivedAt: 15_900 }))).toMatch(/it took 4701 ms/)
   })
 })

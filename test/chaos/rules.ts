@@ -16,6 +16,8 @@ export interface Life {
   /** When it was connected to Redis, by its own account. It is held to its word. */
   readonly connected: readonly Stretch[]
   readonly frozen: readonly Stretch[]
+  /** When its event loop stood still because the machine gave it no processor, in order. It can neither hear nor answer then. */
+  readonly late?: readonly Stretch[]
 }
 
 /** Discord gave a user's list, whole. */
@@ -70,6 +72,8 @@ export interface WorldRecord {
   readonly restored?: readonly Stretch[]
   /** Bans of the fleet's address. */
   readonly bans: readonly Refusal[]
+  /** When whoever asks stood still, in order: Discord and the way to Redis are in the same process. */
+  readonly late?: readonly Stretch[]
 }
 
 export interface Times {
@@ -145,15 +149,19 @@ function judgeList(answer: Answered, user: UserRecord, world: WorldRecord, times
   const oldestMs = Math.min(answer.maxAgeMs ?? Number.POSITIVE_INFINITY, answer.stale ? times.staleMs : times.freshMs)
   // An age counts from when the answer was read, so it may have been under way for as long as an attempt lasts; and a
   // process that is frozen reads nothing.
-  const underWayMs = (at: number) => times.attemptMs + frozenMs(answer.by, at, fetchedAt)
-  const young = given.filter(({ at }) => at >= sentAt - oldestMs - underWayMs(at))
+  const underWayMs = (at: number) => times.attemptMs + stoodStillMs([answer.by], world, at, fetchedAt)
+  const young = given.filter(
+    ({ at }) => at >= sentAt - oldestMs - times.attemptMs || at >= sentAt - oldestMs - underWayMs(at),
+  )
   if (young.length === 0)
     return [
       `it is ${sentAt - given.at(-1)!.at} ms old, and ${oldestMs} are allowed for one that says ${answer.stale ? 'stale' : 'fresh'}`,
     ]
   const honest = young.filter(
     // Shared values are dated from when their load began, and a load may have waited for its turn.
-    ({ at }) => at >= fetchedAt - underWayMs(at) - GRACE_MS && at <= fetchedAt + times.loadTimeoutMs + GRACE_MS,
+    ({ at }) =>
+      (at >= fetchedAt - times.attemptMs - GRACE_MS || at >= fetchedAt - underWayMs(at) - GRACE_MS) &&
+      at <= fetchedAt + times.loadTimeoutMs + GRACE_MS,
   )
   if (honest.length === 0)
     return [`it says that it was fetched at ${fetchedAt}; it was at ${young.map(({ at }) => at).join(', ')}`]
@@ -179,8 +187,8 @@ type Asking = Pick<Answered, 'sentAt' | 'receivedAt'>
 /**
  * From when on a process must not answer somebody with anything older than an invalidation.
  *
- * The process that was asked: as soon as it has said that it is done. Any other: `GRACE_MS` after it heard of it, which
- * it does while it is connected and awake; or, if it came back only later, from when it is connected, because whatever it
+ * The process that was asked: as soon as it has said that it is done. Any other: `GRACE_MS` of its own time after it heard
+ * of it, which it does while it is connected and awake; or, if it came back only later, from when it is connected, because whatever it
  * holds is looked up in Redis before it is used again. Looking needs a Redis that is still there when somebody asks, and
  * has not lost everything meanwhile.
  *
@@ -212,11 +220,22 @@ export function knownSince(invalidation: Invalidation, life: Life, world: WorldR
       const awake = calmStretch(Math.max(from, saying.to), to, life.frozen)
       const looks = !lost && to >= asking.receivedAt
       if (awake === undefined || !(hears || looks)) continue
-      known = Math.min(known, awake + GRACE_MS)
+      known = Math.min(known, punctual(awake, GRACE_MS, life, world))
       break
     }
   }
   return known
+}
+
+/** When a process has had so much time in which neither it nor whoever asks it stood still. */
+function punctual(from: number, ms: number, life: Life, world: WorldRecord): number {
+  let at = from + ms
+  for (let late = 0; ; ) {
+    const longer = stoodStillMs([life], world, from, at)
+    if (longer === late) return at
+    late = longer
+    at = from + ms + late
+  }
 }
 
 /** The first moment from which on nothing was frozen for `GRACE_MS`. */
@@ -236,8 +255,11 @@ function tokenRefusedAt(accessToken: string, user: UserRecord, world: WorldRecor
   if (revokedAt === undefined) return Number.POSITIVE_INFINITY
   const refusal = user.refusals.find(({ at, token }) => token && at >= revokedAt)
   if (!refusal) return Number.POSITIVE_INFINITY
-  const toldAt = refusal.at + GRACE_MS + LATELY_MS
-  const alive = world.lives.filter(({ startedAt, endedAt }) => startedAt < toldAt && endedAt > refusal.at - LATELY_MS)
+  const punctualAt = refusal.at + GRACE_MS + LATELY_MS
+  const alive = world.lives.filter(
+    ({ startedAt, endedAt }) => startedAt < punctualAt && endedAt > refusal.at - LATELY_MS,
+  )
+  const toldAt = punctualAt + stoodStillMs(alive, world, refusal.at, punctualAt)
   const calm = alive.every(
     ({ startedAt, endedAt, connected, frozen }) =>
       startedAt < refusal.at - LATELY_MS &&
@@ -277,7 +299,9 @@ function judgeError(answer: Answered, user: UserRecord, world: WorldRecord, time
       ({ endedAt, frozen }) =>
         (endedAt <= receivedAt && endedAt >= sentAt - UPHEAVAL_MS) ||
         frozen.some((stretch) => overlaps(stretch, sentAt - UPHEAVAL_MS, receivedAt)),
-    )
+    ) ||
+    // An attempt is given up when its time is over, whoever stood still meanwhile.
+    stoodStillMs([by], world, sentAt - times.loadTimeoutMs, receivedAt) > times.attemptMs / 2
   if (!troubled) findings.push(`it answers ${answer.code}, and there was no trouble: ${answer.message}`)
   return findings
 }
@@ -323,19 +347,37 @@ function mayForget(
   return lastSaidAt >= begunAt
 }
 
-/** Nobody waits longer than a load may take; and where something is held, hardly longer than their patience. A frozen process cannot help it. */
+/** Nobody waits longer than a load may take; and where something is held, hardly longer than their patience. Who stands still cannot help it. */
 function judgeWait(answer: Answered, user: UserRecord, world: WorldRecord, times: Times): Finding[] {
   const { by, sentAt, receivedAt, status } = answer
-  if (status === 0) return []
-  const tookMs = receivedAt - sentAt - frozenMs(by, sentAt, receivedAt)
+  if (status === 0 || receivedAt - sentAt <= times.patienceMs + SLACK_MS) return []
+  const tookMs = receivedAt - sentAt - stoodStillMs([by], world, sentAt, receivedAt)
   const held = tookMs > times.patienceMs + SLACK_MS ? certainlyHeld(answer, user, world, times) : undefined
   const allowedMs = (held ? times.patienceMs : times.loadTimeoutMs) + SLACK_MS
   return tookMs > allowedMs ? [`it took ${tookMs} ms, and ${allowedMs} are allowed${held ? `, as ${held}` : ''}`] : []
 }
 
-/** How much of a stretch of time a process was frozen. */
-function frozenMs({ frozen }: Life, start: number, end: number): number {
-  return frozen.reduce((sum, { from, to }) => sum + Math.max(0, Math.min(to, end) - Math.max(from, start)), 0)
+/** How much of a stretch of time processes, or whoever asks them, stood still: frozen on purpose, or without a processor. */
+export function stoodStillMs(lives: readonly Life[], world: WorldRecord, start: number, end: number): number {
+  const stretches = [
+    ...within(world.late ?? [], start, end),
+    ...lives.flatMap(({ frozen, late = [] }) => [...within(frozen, start, end), ...within(late, start, end)]),
+  ]
+  let sum = 0
+  let counted = start
+  for (const { from, to } of stretches.sort((a, b) => a.from - b.from)) {
+    sum += Math.max(0, Math.min(to, end) - Math.max(from, counted))
+    counted = Math.max(counted, Math.min(to, end))
+  }
+  return sum
+}
+
+/** The stretches of an ordered list that touch a stretch of time. What is judged is recent, so the end is looked at first. */
+function within(list: readonly Stretch[], start: number, end: number): Stretch[] {
+  const found: Stretch[] = []
+  for (let nth = list.length - 1; nth >= 0 && list[nth]!.to > start; nth--)
+    if (list[nth]!.from < end) found.push(list[nth]!)
+  return found
 }
 
 function overlaps({ from, to }: Stretch, start: number, end: number): boolean {

@@ -11,7 +11,8 @@ export function summary({ steps, requests, slowestMs, violations, answers }: Sta
 
 /** What happened in a run, and what was wrong with it. */
 export function report(standing: Standing): string {
-  const { seed, steps, answers, requests, judged, slowestMs, heapBytes, discord, violations, elapsedMs } = standing
+  const { seed, steps, answers, requests, judged, slowestMs, heapBytes, discord, violations, elapsedMs, lateMs } =
+    standing
   const counted = (counts: Readonly<Record<string, number>>) =>
     Object.entries(counts)
       .sort(([, a], [, b]) => b - a)
@@ -24,6 +25,8 @@ export function report(standing: Standing): string {
     ['lists given by it', String(discord.given)],
     ['429s', String(discord.rateLimited)],
     ['other failures', String(discord.failed)],
+    ['the processes were late, together and frozen ones too', `${(lateMs.fleet / 1_000).toFixed(1)} s`],
+    ['whoever asks was late', `${(lateMs.asking / 1_000).toFixed(1)} s`],
     ['largest heap at the end', `${(heapBytes / 2 ** 20).toFixed(1)} MB`],
   ]
   const parts = [

@@ -5,17 +5,29 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { AuthError, createHoldfast, type HoldfastOptions } from 'holdfast'
+import { type Standstill, watchLateness } from './lateness.ts'
 
 /** What a process tells whoever started it. */
 export type Said =
   | { readonly kind: 'listening'; readonly port: number; readonly redis: 'none' | 'up' | 'away' }
   /** Redis came or went, as this process sees it; wall clock. */
   | { readonly kind: 'redis'; readonly up: boolean; readonly at: number }
+  /** Its event loop stood still. */
+  | { readonly kind: 'late'; readonly stretches: readonly Standstill[] }
 
 const say = (said: Said) => void process.send?.(said)
 // Whoever started us may be gone; that is no reason to stay, nor one to die.
 process.channel?.unref()
 process.on('disconnect', () => {})
+
+if (process.env.FLEET_TELLS_LATENESS) {
+  let stretches: Standstill[] = []
+  watchLateness((standstill) => stretches.push(standstill))
+  setInterval(() => {
+    if (stretches.length > 0) say({ kind: 'late', stretches })
+    stretches = []
+  }, 200).unref()
+}
 
 const options: HoldfastOptions = JSON.parse(process.env.FLEET_OPTIONS ?? '{}')
 const holdfast = createHoldfast({

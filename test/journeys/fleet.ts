@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import type { HoldfastOptions, HoldfastStats } from 'holdfast'
 import type { Simulator } from 'holdfast/simulator'
 import type { Said } from './fleet-worker.ts'
+import type { Standstill } from './lateness.ts'
 
 const WORKER = fileURLToPath(new URL('fleet-worker.ts', import.meta.url))
 export const SECRET = 'a secret of the fleet, long enough to be one'
@@ -52,6 +53,8 @@ export class Member {
   listeningAt = Number.POSITIVE_INFINITY
   endedAt = Number.POSITIVE_INFINITY
   readonly frozen: Stretch[] = []
+  /** When its event loop stood still, in order; told some hundred milliseconds later, where FLEET_TELLS_LATENESS asks for it. */
+  readonly late: Standstill[] = []
   /** When it was connected to Redis, as it says itself. */
   readonly connected: Stretch[] = []
   /** Whether Redis was there when it began to listen. */
@@ -196,6 +199,10 @@ export class Member {
       this.#port = said.port
       this.listeningAt = Date.now()
       this.redisAtStart = said.redis
+      return
+    }
+    if (said.kind === 'late') {
+      this.late.push(...said.stretches)
       return
     }
     const last = this.connected.at(-1)
