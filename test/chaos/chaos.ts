@@ -1,18 +1,13 @@
 // Four processes, one Redis and one Discord; everything that can go wrong does, as the seed says; and every single answer
 // is held against the rules.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startSimulator } from 'holdfast/simulator'
 import { createRandom } from '../../src/simulator/world/random.ts'
-import { type Fleet, type Member, openFleet, type Reply, until } from '../journeys/fleet.ts'
+import { type Fleet, type Member, openFleet, type Reply, SECRET, until } from '../journeys/fleet.ts'
 import { type Standstill, watchLateness } from '../journeys/lateness.ts'
-import { startProxy } from '../redis/proxy.ts'
-import { startRedisServer } from '../support/redis-server.ts'
 import { Chronicle, type Subject } from './chronicle.ts'
 import { planChaos, type Step, type StepKind } from './plan.ts'
+import { openStage, type RedisStep, type StageKind } from './redis-stage.ts'
 import { type Answered, judge, listOf, stoodStillMs, type Times, type WorldRecord } from './rules.ts'
 
 const PROCESSES = 4
@@ -64,6 +59,8 @@ export interface Standing {
 export interface ChaosOptions {
   readonly seed: number
   readonly seconds: number
+  /** The Redis of the fleet. Default: one server without TLS. */
+  readonly on?: StageKind
   readonly onStanding?: (standing: Standing) => void
 }
 
@@ -72,9 +69,9 @@ const TRACED = 20
 /** What led to it is not older. */
 const TRACED_MS = 12_000
 
-export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Promise<Standing> {
+export async function runChaos({ seed, seconds, on = 'tcp', onStanding }: ChaosOptions): Promise<Standing> {
   const lengthMs = seconds * 1_000
-  const plan = planChaos({ seed, lengthMs, processes: PROCESSES, users: USERS })
+  const plan = planChaos({ seed, lengthMs, processes: PROCESSES, users: USERS, cluster: on === 'cluster' })
   await using discord = await startSimulator({
     seed,
     users: USERS,
@@ -84,28 +81,18 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
     invalidLimit: { count: Number.POSITIVE_INFINITY, windowMs: 600_000 },
     maxCalls: 10_000_000,
   })
-  const folder = mkdtempSync(join(tmpdir(), 'holdfast-chaos-'))
-  const redis = await startRedisServer(['--dir', folder])
-  // Between the fleet and Redis: for what is far away.
-  await using way = await startProxy(redis.port)
-  const recorded: string[] = []
-  const recording = await recordMessages(redis.port, recorded)
+  await using stage = await openStage(on)
   const fleet = await openFleet({
     discord,
-    redisUrl: way.url,
     processes: PROCESSES,
-    options: OPTIONS,
-    env: { FLEET_TELLS_LATENESS: 'yes' },
+    options: { ...OPTIONS, redis: stage.options },
+    env: { HOLDFAST_SECRET: SECRET, FLEET_TELLS_LATENESS: 'yes' },
   })
   const late: Standstill[] = []
   const punctual = watchLateness((standstill) => late.push(standstill))
   const chronicle = new Chronicle(discord)
   const { subjects } = chronicle
-  type Stretch = { from: number; to: number }
-  const emptied: Stretch[] = []
-  const refusing: Stretch[] = []
-  const restored: Stretch[] = []
-  const world = { lives: fleet.past, emptied, refusing, restored, bans: chronicle.bans, late }
+  const world = { lives: fleet.past, ...stage.troubles, bans: chronicle.bans, late }
   const began = Date.now()
   const trace: Array<{ at: number; text: string; subject: Subject | undefined }> = []
   const note = (text: string, subject?: Subject) => trace.push({ at: Date.now(), text, subject })
@@ -215,84 +202,8 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
   }
   const perform = async (step: Step): Promise<void> => {
     standing.steps[step.kind] = (standing.steps[step.kind] ?? 0) + 1
+    if (isOfRedis(step)) return alone('redis', () => stage.perform(step, note))
     switch (step.kind) {
-      case 'redis freezes':
-        return alone('redis', async () => {
-          note('Redis freezes')
-          redis.freeze()
-          await sleep(step.forMs)
-          redis.thaw()
-          note('Redis thaws')
-        })
-      case 'redis is killed':
-        return alone('redis', async () => {
-          note('Redis is killed')
-          const loss = { from: Date.now(), to: Number.POSITIVE_INFINITY }
-          emptied.push(loss)
-          await redis.kill()
-          await sleep(step.forMs)
-          await redis.start()
-          loss.to = Date.now()
-          note('Redis is there again, empty')
-        })
-      case 'redis is flushed':
-        return alone('redis', async () => {
-          note('Redis is flushed')
-          // Nobody notices, so what somebody is just saying may be lost with the rest.
-          const loss = { from: Date.now() - 500, to: Number.POSITIVE_INFINITY }
-          emptied.push(loss)
-          await command(redis.port, 'FLUSHALL')
-          loss.to = Date.now() + 500
-        })
-      case 'redis refuses writes':
-        return alone('redis', async () => {
-          note('Redis refuses writes: a replica is missing')
-          const stretch = { from: Date.now(), to: Number.POSITIVE_INFINITY }
-          refusing.push(stretch)
-          await command(redis.port, 'CONFIG SET min-replicas-to-write 1')
-          await sleep(step.forMs)
-          await command(redis.port, 'CONFIG SET min-replicas-to-write 0')
-          stretch.to = Date.now()
-          note('Redis takes writes again')
-        })
-      case 'redis evicts':
-        return alone('redis', async () => {
-          note('Redis evicts')
-          const loss = { from: Date.now() - 500, to: Number.POSITIVE_INFINITY }
-          emptied.push(loss)
-          await command(redis.port, 'CONFIG SET maxmemory-policy allkeys-random')
-          await command(redis.port, 'CONFIG SET maxmemory 1500000')
-          await sleep(step.forMs)
-          await command(redis.port, 'CONFIG SET maxmemory 0')
-          loss.to = Date.now() + 500
-        })
-      case 'redis returns from a snapshot':
-        return alone('redis', async () => {
-          const savedAt = Date.now()
-          await command(redis.port, 'SAVE')
-          await sleep(step.forMs)
-          note('Redis is killed, and comes back from a snapshot')
-          const loss = { from: savedAt - 500, to: Number.POSITIVE_INFINITY }
-          emptied.push(loss)
-          restored.push(loss)
-          await redis.kill()
-          await redis.start()
-          loss.to = Date.now()
-          rmSync(join(folder, 'dump.rdb'), { force: true })
-        })
-      case 'redis replays messages':
-        return alone('redis', async () => {
-          const messages = recorded.slice(-200)
-          note(`${messages.length} messages are said again`)
-          for (const message of messages) await command(redis.port, message)
-        })
-      case 'redis is far':
-        return alone('way', async () => {
-          note(`Redis is ${step.roundTripMs} ms away`)
-          way.set({ answers: 'delay', ms: step.roundTripMs })
-          await sleep(step.forMs)
-          way.set({ answers: 'pass' })
-        })
       case 'everybody comes at once': {
         const member = fleet.members[step.slot]
         if (!member?.isServing) return
@@ -306,11 +217,6 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
         )
         return
       }
-      case 'redis cuts connections':
-        return alone('redis', async () => {
-          note(`Redis cuts all connections of type ${step.type}`)
-          await command(redis.port, `CLIENT KILL TYPE ${step.type}`)
-        })
       case 'process freezes':
         return alone(`slot ${step.slot}`, async () => {
           const member = fleet.members[step.slot]
@@ -407,11 +313,8 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
   } finally {
     clearInterval(judging)
     punctual()
-    redis.thaw()
+    stage.thaw()
     await fleet[Symbol.asyncDispose]().catch((error) => violated(String(error)))
-    recording.destroy()
-    await redis.stop()
-    rmSync(folder, { recursive: true, force: true })
     standing.elapsedMs = Date.now() - began
     const lateMs = (list: readonly Standstill[]) => list.reduce((sum, { from, to }) => sum + to - from, 0)
     standing.lateMs = { fleet: fleet.past.reduce((sum, member) => sum + lateMs(member.late), 0), asking: lateMs(late) }
@@ -420,6 +323,8 @@ export async function runChaos({ seed, seconds, onStanding }: ChaosOptions): Pro
   }
   return standing
 }
+
+const isOfRedis = (step: Step): step is Step & RedisStep => step.kind.startsWith('redis ')
 
 /** When all is calm again: everybody is connected, every answer is right, and nothing has piled up. */
 async function checkEnd({
@@ -488,47 +393,4 @@ function describe(answer: Answered, subject: Subject, member: Member, world: Wor
     `process ${member.name}: since ${ago(member.startedAt)}, connected ${stretches(member.connected)}, frozen ${stretches(member.frozen)}`,
     `in the second before and while it was asked: process ${member.name} stood still for ${stillMs(member)} ms, whoever asked for ${stillMs()} ms`,
   ]
-}
-
-/** Writes down what processes tell each other, as commands that say it again. Begins anew whenever Redis does. */
-async function recordMessages(port: number, recorded: string[]): Promise<{ destroy(): void }> {
-  let over = false
-  let socket: Socket | undefined
-  const listen = () => {
-    if (over) return
-    let text = ''
-    socket = connect(port, '127.0.0.1', () => socket!.write('PSUBSCRIBE holdfast:*backplane\r\n'))
-    socket.on('data', (data) => {
-      text = (text + data.toString('latin1')).slice(-20_000)
-      for (const [, channel, message] of text.matchAll(/(holdfast:\S*backplane)\r\n\$\d+\r\n([\w+/=]+)\r\n/g)) {
-        const again = `PUBLISH ${channel} ${message}`
-        if (recorded.at(-1) !== again && !recorded.slice(-50).includes(again)) recorded.push(again)
-      }
-      recorded.splice(0, recorded.length - 1_000)
-    })
-    socket.on('error', () => {})
-    socket.on('close', () => void sleep(100).then(listen))
-  }
-  listen()
-  return {
-    destroy: () => {
-      over = true
-      socket?.destroy()
-    },
-  }
-}
-
-/** Says one command to Redis, and waits for its answer. */
-function command(port: number, text: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write(`${text}\r\n`))
-    socket.setTimeout(3_000, () => socket.destroy(new Error(`Redis did not answer ${text}`)))
-    socket.once('data', () => {
-      resolve()
-      socket.destroy()
-    })
-    socket.once('error', reject)
-    // It may have cut this connection too.
-    socket.once('close', () => resolve())
-  })
 }

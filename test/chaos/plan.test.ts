@@ -41,6 +41,14 @@ describe('the plan of a chaos', () => {
     expect(new Set(faults)).toEqual(new Set(DISCORD_TROUBLES))
   })
 
+  test('has troubles of its own for a Cluster, and none that a Cluster is not prepared for', () => {
+    const steps = planChaos({ seed: 7, lengthMs: 600_000, processes: 4, users: 40, cluster: true })
+    const ofRedis = new Set(steps.map(({ kind }) => kind).filter((kind) => kind.startsWith('redis ')))
+    expect(ofRedis).toEqual(
+      new Set(['redis moves slots', 'redis is flushed', 'redis cuts connections', 'redis replays messages']),
+    )
+  })
+
   test('leaves Redis and each process alone between two troubles, and begins none on top of another', () => {
     for (const seed of [1, 2, 3]) {
       const until = new Map<string, number>()

@@ -6,6 +6,8 @@ export type Step = { readonly at: number } & (
   | { readonly kind: 'redis freezes' | 'redis is killed'; readonly forMs: number }
   | { readonly kind: 'redis is flushed' | 'redis replays messages' }
   | { readonly kind: 'redis refuses writes' | 'redis evicts' | 'redis returns from a snapshot'; readonly forMs: number }
+  /** In a Cluster: slots are here in part and there in part. */
+  | { readonly kind: 'redis moves slots'; readonly forMs: number }
   | { readonly kind: 'redis is far'; readonly forMs: number; readonly roundTripMs: number }
   | { readonly kind: 'everybody comes at once'; readonly slot: number }
   | { readonly kind: 'redis cuts connections'; readonly type: 'normal' | 'pubsub' }
@@ -51,10 +53,12 @@ export interface PlanOptions {
   readonly lengthMs: number
   readonly processes: number
   readonly users: number
+  /** Whether Redis is a Cluster, which meets other troubles. */
+  readonly cluster?: boolean
 }
 
 /** All steps, in order; none outlasts the length. */
-export function planChaos({ seed, lengthMs, processes, users }: PlanOptions): Step[] {
+export function planChaos({ seed, lengthMs, processes, users, cluster = false }: PlanOptions): Step[] {
   const steps: Step[] = []
   /** Lays steps one after the other; `make` returns how long its trouble lasts. */
   const track = (label: string, firstMs: number, pauseMs: (random: Random) => number, make: Maker) => {
@@ -72,7 +76,7 @@ export function planChaos({ seed, lengthMs, processes, users }: PlanOptions): St
     'redis',
     2_500,
     (random) => (chance(random, 0.6) ? between(random, 500, 3_000) : between(random, 4_000, 9_000)),
-    redisStep,
+    (random) => redisStep(random, cluster ? CLUSTER_TROUBLES : REDIS_TROUBLES),
   )
   for (let slot = 0; slot < processes; slot++)
     track(
@@ -117,20 +121,30 @@ export function planChaos({ seed, lengthMs, processes, users }: PlanOptions): St
 type Unplaced = Step extends infer S ? (S extends Step ? Omit<S, 'at'> : never) : never
 type Maker = (random: Random) => { readonly step: Unplaced; readonly forMs: number }
 
-function redisStep(random: Random): ReturnType<Maker> {
-  const kind = random.pick([
-    'redis freezes',
-    'redis freezes',
-    'redis is killed',
-    'redis is killed',
-    'redis is flushed',
-    'redis cuts connections',
-    'redis refuses writes',
-    'redis evicts',
-    'redis returns from a snapshot',
-    'redis replays messages',
-    'redis is far',
-  ] as const)
+const REDIS_TROUBLES = [
+  'redis freezes',
+  'redis freezes',
+  'redis is killed',
+  'redis is killed',
+  'redis is flushed',
+  'redis cuts connections',
+  'redis refuses writes',
+  'redis evicts',
+  'redis returns from a snapshot',
+  'redis replays messages',
+  'redis is far',
+] as const
+const CLUSTER_TROUBLES = [
+  'redis moves slots',
+  'redis moves slots',
+  'redis moves slots',
+  'redis is flushed',
+  'redis cuts connections',
+  'redis replays messages',
+] as const
+
+function redisStep(random: Random, troubles: typeof REDIS_TROUBLES | typeof CLUSTER_TROUBLES): ReturnType<Maker> {
+  const kind = random.pick<(typeof troubles)[number]>(troubles)
   switch (kind) {
     case 'redis is flushed':
     case 'redis replays messages':

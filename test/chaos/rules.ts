@@ -363,6 +363,7 @@ export function stoodStillMs(lives: readonly Life[], world: WorldRecord, start: 
     ...within(world.late ?? [], start, end),
     ...lives.flatMap(({ frozen, late = [] }) => [...within(frozen, start, end), ...within(late, start, end)]),
   ]
+  if (stretches.length === 0) return 0
   let sum = 0
   let counted = start
   for (const { from, to } of stretches.sort((a, b) => a.from - b.from)) {
@@ -372,12 +373,17 @@ export function stoodStillMs(lives: readonly Life[], world: WorldRecord, start: 
   return sum
 }
 
-/** The stretches of an ordered list that touch a stretch of time. What is judged is recent, so the end is looked at first. */
-function within(list: readonly Stretch[], start: number, end: number): Stretch[] {
-  const found: Stretch[] = []
-  for (let nth = list.length - 1; nth >= 0 && list[nth]!.to > start; nth--)
-    if (list[nth]!.from < end) found.push(list[nth]!)
-  return found
+/** The stretches of an ordered list that touch a stretch of time. There are thousands in a list, and it is asked as often. */
+function within(list: readonly Stretch[], start: number, end: number): readonly Stretch[] {
+  let [low, high] = [0, list.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (list[middle]!.to > start) high = middle
+    else low = middle + 1
+  }
+  let last = low
+  while (last < list.length && list[last]!.from < end) last++
+  return list.slice(low, last)
 }
 
 function overlaps({ from, to }: Stretch, start: number, end: number): boolean {

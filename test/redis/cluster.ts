@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createClient } from '@keyv/redis'
+import { until } from '../journeys/fleet.ts'
 import { freePort, type RedisServer, startRedisServer } from '../support/redis-server.ts'
-import { until } from './room.ts'
 
 /** A Redis Cluster of three masters, each with a third of the slots. */
 export async function startCluster() {
