@@ -160,7 +160,7 @@ export class Pipeline {
 
   #beginSlice(now: Milliseconds): void {
     this.#sliceBegan = now
-    this.#cancelAlarm = alarm(this.#clock, this.#sliceMs, () => afterInput(() => this.#judge()))
+    this.#cancelAlarm = alarm(this.#clock, this.#sliceMs, () => afterInput(() => this.#judge(now)))
   }
 
   #endSlice(): void {
@@ -168,10 +168,11 @@ export class Pipeline {
     this.#cancelAlarm = undefined
   }
 
-  #judge(): void {
-    // Everything was answered meanwhile, or another slice began since.
+  #judge(sliceBegan: Milliseconds): void {
+    // Everything was answered meanwhile, or another slice began since. How long this one was is not compared with what
+    // it should be: a difference of fractions may come out too small, and then nobody would look again.
+    if (!this.#cancelAlarm || this.#sliceBegan !== sliceBegan) return
     const now = this.#clock.monotonic()
-    if (!this.#cancelAlarm || now - this.#sliceBegan < this.#sliceMs) return
     if (now - this.#sliceBegan <= this.#sliceMs + LATE_SLICE_MS) this.#observedMs += now - this.#sliceBegan
     for (const question of this.#sent) {
       const { timeoutMs } = question
