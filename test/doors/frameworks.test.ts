@@ -94,6 +94,7 @@ describe('options', () => {
   test.each<[string, () => unknown]>([
     ['express.requireAuth', () => expressDoor.requireAuth({ permision: 'ManageGuild' } as object)],
     ['express.requireAuth', () => expressDoor.requireAuth({ guild: undefined } as object)],
+    ['express.requireAuth', () => expressDoor.requireAuth({ guild: '' } as object)],
     ['express.login', () => expressDoor.login({ basepath: '/auth' } as object)],
     ['hono.requireAuth', () => honoDoor.requireAuth({ guild: undefined } as object)],
     ['hono.login', () => honoDoor.login({ basePath: 'auth' })],

@@ -355,6 +355,30 @@ describe('maxInFlight is a cap, whatever is waited for', () => {
     expect((await guard.check(ask('POST', '/x', { userId: 'u' }))).action).toBe('pass')
     await guard.close()
   })
+
+  test('what is given back frees its place, by its status and by the handler, once', async () => {
+    const guard = createGuard({ shedding: { maxInFlight: 1 }, rules: { '*': '100/minute' } })
+    const enter = async () => guard.check(ask('POST', '/api/x', { userId: 'u' }))
+    const ends: ReadonlyArray<(decision: PassDecision) => Promise<void>> = [
+      async (decision) => decision.settle(409),
+      async (decision) => {
+        await decision.refund()
+        await decision.settle(200)
+      },
+    ]
+    for (const end of ends) {
+      const decision = (await enter()) as PassDecision
+      expect([decision.action, (await enter()).action]).toEqual(['pass', 'refuse'])
+      await end(decision)
+      const next = (await enter()) as PassDecision
+      expect(next.action).toBe('pass')
+      // A second time it frees nobody else's place.
+      await end(decision)
+      expect((await enter()).action).toBe('refuse')
+      await next.settle(200)
+    }
+    await guard.close()
+  })
 })
 
 describe('the vitals of this process', () => {
