@@ -11,7 +11,13 @@ const DEEPEST = 200
  * is taken as absent. Objects of another realm (a test runner's, a vm's) are as plain as ours.
  */
 export function plainJsonBytes(value: unknown): number {
-  return sizeOf(value, '', 0)
+  try {
+    return sizeOf(value, undefined, 0)
+  } catch (error) {
+    // Where it is wrong is found on a second way: writing down each place on the first would cost as much as the rest.
+    sizeOf(value, '', 0)
+    throw error
+  }
 }
 
 const OBJECT_BYTES = 56
@@ -21,11 +27,13 @@ const SLOT_BYTES = 11
 const NUMBER_BYTES = 16
 /** A property name that no other object has makes a shape of its own, or a row of a hash table. */
 const OWN_NAME_BYTES = 150
-/** Names like these are ids, and not names that many objects share. */
-const OWN_NAME = /\d{4}|.{32}/s
+/** Names that are as long, or hold such digits, are ids, and not names that many objects share. */
+const LONG_NAME = 32
+const DIGITS = /\d{4}/
 const LARGEST_SMALL = 2 ** 31
 
-function sizeOf(value: unknown, place: string, depth: number): number {
+/** Without a `place` a refusal does not name it. */
+function sizeOf(value: unknown, place: string | undefined, depth: number): number {
   switch (typeof value) {
     case 'string':
       return stringBytes(value)
@@ -45,7 +53,7 @@ function sizeOf(value: unknown, place: string, depth: number): number {
   if (Array.isArray(value)) {
     let bytes = ARRAY_BYTES
     for (let index = 0; index < value.length; index++)
-      bytes += SLOT_BYTES + sizeOf(value[index], `${place}[${index}]`, depth + 1)
+      bytes += SLOT_BYTES + sizeOf(value[index], place === undefined ? place : `${place}[${index}]`, depth + 1)
     return bytes
   }
   if (!isPlain(value)) throw refused(place, `a ${Object.getPrototypeOf(value).constructor?.name || 'class instance'}`)
@@ -54,8 +62,8 @@ function sizeOf(value: unknown, place: string, depth: number): number {
   for (const name in value) {
     const property = (value as Record<string, unknown>)[name]
     if (property === undefined) continue
-    if (OWN_NAME.test(name)) bytes += OWN_NAME_BYTES + stringBytes(name)
-    bytes += SLOT_BYTES + sizeOf(property, `${place}.${name}`, depth + 1)
+    if (name.length >= LONG_NAME || (name.length >= 4 && DIGITS.test(name))) bytes += OWN_NAME_BYTES + stringBytes(name)
+    bytes += SLOT_BYTES + sizeOf(property, place === undefined ? place : `${place}.${name}`, depth + 1)
   }
   return bytes
 }
@@ -67,9 +75,9 @@ function isPlain(value: object): boolean {
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf')
 }
 
-function refused(place: string, what: string): HoldfastError {
+function refused(place: string | undefined, what: string): HoldfastError {
   return new HoldfastError(
     'VALUE_NOT_JSON',
-    `a value cannot be cached as it is: ${place === '' ? 'it' : `value${place.slice(0, 80)}`} is ${what}, which JSON would change; give a codec, or return plain data`,
+    `a value cannot be cached as it is: ${place ? `value${place.slice(0, 80)}` : 'it'} is ${what}, which JSON would change; give a codec, or return plain data`,
   )
 }
