@@ -11,7 +11,8 @@ import {
   keysByOwner,
 } from './batch-options.ts'
 import { call } from './call.ts'
-import { type Contender, Dispatcher, tooDear } from './dispatcher.ts'
+import type { Contender } from './contender.ts'
+import { Dispatcher, tooDear } from './dispatcher.ts'
 import { Journal } from './journal.ts'
 import { type Keeping, keepingIn } from './keeping.ts'
 import type { Lane } from './lane.ts'
@@ -179,8 +180,8 @@ class Batch<Request, Result> implements Contender {
     return index === undefined ? 1 : (this.#costs?.[index] ?? 1)
   }
 
-  readyAt(lane: Lane, now: Milliseconds): Milliseconds {
-    return this.#keys.get(lane.owner)!.readyAt(this.cost, now)
+  gate({ owner }: Lane): OwnerKeys {
+    return this.#keys.get(owner)!
   }
 
   neverGoes({ owner, limit }: Lane): boolean {
@@ -241,6 +242,7 @@ class Batch<Request, Result> implements Contender {
         this.#options.send(this.#requests[index]!, key, { signal, owner, ...(id !== undefined && { id }), learn }),
     })
     keys.ended(given)
+    lane.changed()
     const isKept = outcome.how === 'fulfilled' && this.#keeping !== undefined
     const kept = isKept ? await this.#keeping!.keep(index, outcome.value) : undefined
     this.#underWay--
@@ -277,6 +279,7 @@ class Batch<Request, Result> implements Contender {
   /** Takes a key out; with its last key an owner. Where none is left, nothing more can be sent. */
   #bury(lane: Lane, keys: OwnerKeys, given: BatchKey, reason: unknown): void {
     keys.remove(given)
+    lane.changed()
     if (!keys.isEmpty) return
     this.lanes = this.lanes.filter((other) => other !== lane)
     if (this.lanes.length === 0) this.#rejectQueued(reason)

@@ -1,7 +1,9 @@
 import { RecentlyUsed } from '../collections/recently-used.ts'
 import { closedError, HoldfastError } from '../errors/errors.ts'
 import { alarm, type Clock, type Milliseconds, systemClock } from '../time/clock.ts'
+import type { Contender } from './contender.ts'
 import { Lane } from './lane.ts'
+import { type LaneChoice, laneChoice } from './lane-choice.ts'
 import { OwnerPool, type Window } from './owner-pool.ts'
 import { type OwnerChange, type OwnerQuota, PooledQuota } from './owner-quota.ts'
 import type { Taken } from './pool-store.ts'
@@ -19,30 +21,6 @@ const LOOKED_AT = 64
 /** What has to be there of a quota for its calls to be spent. */
 export type SpendableQuota = Pick<OwnerQuota, 'take' | 'state' | 'learn'>
 
-/** A batch, as the dispatcher sees it. */
-export interface Contender {
-  /** The pools that it may spend. */
-  readonly lanes: readonly Lane[]
-  /** Whether it has a request that could go now. */
-  readonly wants: boolean
-  /** Calls its next request counts for. */
-  readonly cost: number
-  /** When its own rules let its next request go to that owner: `now`, later, or Infinity for when an answer comes. */
-  readyAt(lane: Lane, now: Milliseconds): Milliseconds
-  /** Whether its next request costs more than that owner may make in a window. */
-  neverGoes(lane: Lane): boolean
-  /** Its next request is never sent. */
-  skips(): void
-  /** Sends one request. `opens` as in `Taken`. */
-  go(lane: Lane, opens: readonly Milliseconds[] | undefined): void
-  /** Nothing can go before `until` (monotonic); undefined: it waits for an answer, or not at all. */
-  waits(until: Milliseconds | undefined): void
-  /** Nothing will ever go: no owner may make a call. */
-  givesUp(): void
-  /** The quota itself failed. */
-  fails(error: unknown): void
-}
-
 /**
  * Shares one quota among the batches of this process: each in its turn takes one call from the fullest of its pools
  * that are open. Reserving comes before sending, so no call goes that the quota did not give.
@@ -58,6 +36,7 @@ export class Dispatcher {
   readonly #take: (owner: string, cost: number) => Promise<Taken>
   /** Who was served least lately comes first. */
   readonly #contenders = new Set<Contender>()
+  readonly #entries = new Map<Contender, { readonly choice: LaneChoice; readonly lanes: readonly Lane[] }>()
   readonly #lanes = new Map<string, Lane>()
   readonly #remembered = new RecentlyUsed<string, Lane>(REMEMBERED_OWNERS)
   readonly #keyPools = new RecentlyUsed<string, OwnerPool>(REMEMBERED_KEYS)
@@ -114,14 +93,20 @@ export class Dispatcher {
   }
 
   join(contender: Contender): void {
+    const { lanes } = contender
+    for (const lane of lanes) lane.users++
+    this.#entries.set(contender, { choice: laneChoice(contender), lanes })
     this.#contenders.add(contender)
     this.serve()
   }
 
   leave(contender: Contender): void {
     this.#contenders.delete(contender)
-    for (const lane of contender.lanes) {
-      if ([...this.#contenders].some((other) => other.lanes.includes(lane))) continue
+    const { choice, lanes } = this.#entries.get(contender)!
+    this.#entries.delete(contender)
+    choice.end()
+    for (const lane of lanes) {
+      if (--lane.users > 0) continue
       this.#lanes.delete(lane.owner)
       this.#remembered.set(lane.owner, lane)
     }
@@ -159,7 +144,7 @@ export class Dispatcher {
         continue
       }
       const { cost } = contender
-      const lane = fullest(contender, this.clock.monotonic())
+      const lane = this.#entries.get(contender)?.choice.fullest(this.clock.monotonic())
       if (!lane) return false
       try {
         const taken = await this.#take(lane.owner, cost)
@@ -167,17 +152,14 @@ export class Dispatcher {
           if (cost > 1 && taken.retryAfterMs === Number.POSITIVE_INFINITY) {
             // More than a window has: others may cost less. Redis may be away by now, and need not tell how much less.
             const known = await this.quota.state(lane.owner).catch(() => undefined)
-            lane.limit = Math.min(known?.limit ?? cost, cost - 1)
+            lane.limited(Math.min(known?.limit ?? cost, cost - 1))
             if (lane.limit > 0) continue
           }
           // Never at once again: a quota that says 0 would be asked for ever.
-          lane.closedUntil = this.clock.monotonic() + Math.max(1, taken.retryAfterMs)
-          lane.leftWhenClosed = taken.remaining
-          lane.remaining = Math.max(lane.remaining, lane.largest)
+          lane.close(this.clock.monotonic() + Math.max(1, taken.retryAfterMs), taken.remaining)
           continue
         }
-        lane.remaining = taken.remaining
-        lane.largest = Math.max(lane.largest, taken.remaining + cost)
+        lane.given(cost, taken.remaining)
         if (taken.opens) await this.#charge(lane, taken.opens)
         // It may have ended while the quota was asked. The call that was taken then stays unused.
         if (contender.wants && contender.cost <= cost) contender.go(lane, taken.opens)
@@ -194,7 +176,7 @@ export class Dispatcher {
     const late = lane.began(this.clock.monotonic())
     if (late === 0) return
     await this.#pooled?.charge(lane.owner, late, opens)
-    lane.remaining = Math.max(0, lane.remaining - late)
+    lane.given(0, Math.max(0, lane.remaining - late))
   }
 
   /** Says what everybody waits for, and wakes at the earliest of it. */
@@ -207,12 +189,16 @@ export class Dispatcher {
         contender.waits(undefined)
         continue
       }
-      const readyAt = soonest(contender, now)
+      // Whoever watches a batch may have ended another one.
+      const readyAt = this.#entries.get(contender)?.choice.soonest(now) ?? Number.POSITIVE_INFINITY
       const isShut = ({ closedUntil }: Lane) => closedUntil === Number.POSITIVE_INFINITY
       if (contender.lanes.every((lane) => isShut(lane) || contender.neverGoes(lane))) contender.givesUp()
       else {
         // A probe's answer is no wait that anybody could put a time to.
-        const isOpen = (lane: Lane) => now >= lane.closedUntil && contender.readyAt(lane, now) <= now
+        const isOpen = (lane: Lane) =>
+          now >= lane.closedUntil &&
+          contender.gate(lane).readyAt(contender.cost, now) <= now &&
+          !contender.neverGoes(lane)
         contender.waits(contender.lanes.some(isOpen) || readyAt === Number.POSITIVE_INFINITY ? undefined : readyAt)
       }
       earliest = Math.min(earliest, readyAt)
@@ -260,29 +246,6 @@ export class Dispatcher {
     else lane.reopen()
     this.serve()
   }
-}
-
-/** The lane with most left of those that are open; one that nothing is known of first, so that its window begins early. */
-function fullest(contender: Contender, now: Milliseconds): Lane | undefined {
-  const { lanes, cost } = contender
-  let best: Lane | undefined
-  let bestLeft = Number.NEGATIVE_INFINITY
-  for (const lane of lanes) {
-    if (lane.readyAt(now) > now || (cost > 1 && lane.limit < cost)) continue
-    const left = lane.isKnown(now) ? lane.remaining : Number.POSITIVE_INFINITY
-    if (left <= bestLeft || contender.readyAt(lane, now) > now) continue
-    best = lane
-    bestLeft = left
-  }
-  return best
-}
-
-/** When the first of its owners could make a call; Infinity where an answer has to come first, or never. */
-function soonest(contender: Contender, now: Milliseconds): Milliseconds {
-  let earliest = Number.POSITIVE_INFINITY
-  for (const lane of contender.lanes)
-    earliest = Math.min(earliest, Math.max(lane.readyAt(now), contender.readyAt(lane, now)))
-  return earliest
 }
 
 /** The reason of a request that no window could ever take. */

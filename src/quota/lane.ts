@@ -30,22 +30,24 @@ export interface Sent {
   tookMs?: Milliseconds
 }
 
+/** Who wants to know when something changes that decides whether, or how soon, a call goes to an owner. */
+export interface LaneWatcher {
+  laneChanged(): void
+}
+
 /**
  * What this process's batches know of one owner's pool beside its count: whether anything was heard of it, what is under
  * way, and until when nothing is worth trying.
  */
 export class Lane {
   readonly owner: string
-  /** What the quota last said is left; how lanes are compared. */
-  remaining: number
-  /** Calls a window may have, where that was asked: only what costs several needs to know. */
-  limit = Number.POSITIVE_INFINITY
-  /** The most that was ever left. */
-  largest = 0
-  /** What was left when a take was refused: too little for it. */
-  leftWhenClosed = 0
-  /** Before this a take would be refused; monotonic, Infinity for never. */
-  closedUntil: Milliseconds = 0
+  /** Batches and lines of runs that have it. */
+  users = 0
+  #remaining = 0
+  #limit = Number.POSITIVE_INFINITY
+  #largest = 0
+  #leftWhenClosed = 0
+  #closedUntil: Milliseconds = 0
   /** Before this a 429 forbids it. */
   #heldUntil: Milliseconds = 0
   readonly #sent = new Set<Sent>()
@@ -64,20 +66,79 @@ export class Lane {
   /** Whether ends are told in whole seconds, which may be early. */
   #inSeconds: boolean | undefined
   #roundTripMs: Milliseconds = 0
+  #watchers: readonly LaneWatcher[] = []
 
   /** `windowMs` is 0 where nobody knows it. */
   constructor(owner: string, windowMs: Milliseconds) {
     this.owner = owner
     this.#windowMs = windowMs
-    this.remaining = 0
+  }
+
+  /** What the quota last said is left; how lanes are compared. */
+  get remaining(): number {
+    return this.#remaining
+  }
+
+  /** The most that was ever left. */
+  get largest(): number {
+    return this.#largest
+  }
+
+  /** Calls a window may have, where that was asked (Infinity before): only what costs several needs to know. */
+  get limit(): number {
+    return this.#limit
+  }
+
+  /** What was left when a take was refused: too little for it. */
+  get leftWhenClosed(): number {
+    return this.#leftWhenClosed
+  }
+
+  /** Before this a take would be refused; monotonic, Infinity for never. */
+  get closedUntil(): Milliseconds {
+    return this.#closedUntil
+  }
+
+  watch(watcher: LaneWatcher): void {
+    this.#watchers = [...this.#watchers, watcher]
+  }
+
+  unwatch(watcher: LaneWatcher): void {
+    this.#watchers = this.#watchers.filter((other) => other !== watcher)
+  }
+
+  /** Tells who watches. Also to be called where the gates of batches have changed. */
+  changed(): void {
+    for (const watcher of this.#watchers) watcher.laneChanged()
+  }
+
+  /** The quota gave `cost` calls. */
+  given(cost: number, remaining: number): void {
+    this.#remaining = remaining
+    this.#largest = Math.max(this.#largest, remaining + cost)
+    this.changed()
+  }
+
+  /** The quota gave none before that time. */
+  close(until: Milliseconds, left: number): void {
+    this.#closedUntil = until
+    this.#leftWhenClosed = left
+    this.#remaining = Math.max(this.#remaining, this.#largest)
+    this.changed()
+  }
+
+  /** The quota was asked for its limit. */
+  limited(limit: number): void {
+    this.#limit = limit
+    this.changed()
   }
 
   /** When a call may be tried: `now` if at once, Infinity for never. Where an answer has to come first, when it is overdue. */
   readyAt(now: Milliseconds): Milliseconds {
-    if (now < this.closedUntil) return this.closedUntil
+    if (now < this.#closedUntil) return this.#closedUntil
     if (this.#probe) return Math.max(now, this.#probe.at + this.#patienceMs)
     // A window that slides has room for as many calls as were made a window ago, and no more.
-    return now < this.#spreadUntil ? Math.max(now, this.#sentAt + this.#windowMs / Math.max(1, this.largest)) : now
+    return now < this.#spreadUntil ? Math.max(now, this.#sentAt + this.#windowMs / Math.max(1, this.#largest)) : now
   }
 
   isKnown(now: Milliseconds): boolean {
@@ -93,6 +154,7 @@ export class Lane {
     }
     this.#sentAt = now
     this.#sent.add(sent)
+    this.changed()
     return sent
   }
 
@@ -104,6 +166,7 @@ export class Lane {
     // What was under way when a 429 came says nothing of what comes after it.
     if (sent.closings === this.#closings) this.#heardAt = now
     this.#roundTripMs = Math.max(sent.tookMs ?? now - sent.at, this.#roundTripMs * 0.9)
+    this.changed()
   }
 
   /** The call got through: what is refused from now on is not refused in a row. */
@@ -128,36 +191,36 @@ export class Lane {
       : 0
     const waitMs = Math.max(retryAfterMs, backoffMs)
     this.#heldUntil = Math.max(this.#heldUntil, now + waitMs)
-    this.closedUntil = Math.max(this.closedUntil, this.#heldUntil)
     this.#heardAt = undefined
-    this.remaining = Math.max(this.remaining, this.largest)
-    this.leftWhenClosed = 0
+    this.close(Math.max(this.#closedUntil, this.#heldUntil), 0)
     return waitMs
   }
 
   /** The quota may give again: somebody set another limit. */
   reopen(): void {
-    this.limit = Number.POSITIVE_INFINITY
-    this.closedUntil = this.#heldUntil
+    this.#limit = Number.POSITIVE_INFINITY
+    this.#closedUntil = this.#heldUntil
+    this.changed()
   }
 
   /** Nothing that was heard holds any more: one call goes first, as to an owner that nothing is known of. */
   reset(): void {
-    this.limit = Number.POSITIVE_INFINITY
+    this.#limit = Number.POSITIVE_INFINITY
     this.#closings++
     this.#refusals = 0
     this.#spreadUntil = 0
     this.#refusedAt = Number.NEGATIVE_INFINITY
     this.#heardAt = undefined
     this.#heldUntil = 0
-    this.closedUntil = 0
+    this.#closedUntil = 0
+    this.changed()
   }
 
   /** An answer tells when the window ends. Where that is sooner than what we wait for, the quota is asked again. */
   told(resetAfterMs: Milliseconds, now: Milliseconds): void {
     if (resetAfterMs % SECOND_MS !== 0) this.#inSeconds = false
     else if (resetAfterMs > 0) this.#inSeconds ??= true
-    if (now + resetAfterMs < this.closedUntil - SOONER_MS) this.reopen()
+    if (now + resetAfterMs < this.#closedUntil - SOONER_MS) this.reopen()
   }
 
   /** How long an answered call was on its way, and the next may be. Asked when its answer has come. */
@@ -174,6 +237,7 @@ export class Lane {
     const overdueMs = Math.max(LATEST_MS, 2 * this.#roundTripMs)
     let late = 0
     for (const sent of this.#sent) if (now - sent.at < overdueMs) late += sent.cost
+    this.changed()
     return late
   }
 
@@ -185,9 +249,5 @@ export class Lane {
   /** A probe that hangs is followed by another one: each time twice as late. */
   get #patienceMs(): Milliseconds {
     return USUAL_ROUND_TRIPS * (this.#roundTripMs || FIRST_GUESS_MS) * 2 ** Math.min(this.#silent, 10)
-  }
-
-  get isIdle(): boolean {
-    return this.#sent.size === 0
   }
 }

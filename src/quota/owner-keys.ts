@@ -71,7 +71,7 @@ export class OwnerKeys {
     key.underWay++
     this.#underWay++
     // To the back of its owner's keys.
-    this.#keys = [...this.#keys.filter((other) => other !== key), key]
+    if (this.#keys.length > 1) this.#keys = [...this.#keys.filter((other) => other !== key), key]
     return key.given
   }
 

@@ -2,7 +2,8 @@ import { HoldfastError } from '../errors/errors.ts'
 import { alarm, type Milliseconds } from '../time/clock.ts'
 import { onAbort } from '../time/on-abort.ts'
 import { call } from './call.ts'
-import { type Contender, Dispatcher, tooDear } from './dispatcher.ts'
+import type { Contender, Gate } from './contender.ts'
+import { Dispatcher, tooDear } from './dispatcher.ts'
 import type { Lane } from './lane.ts'
 import type { OwnerQuota, RunContext, RunOptions } from './owner-quota.ts'
 
@@ -68,6 +69,9 @@ export class Runs {
   }
 }
 
+/** Nothing of its own is in the way of a run. */
+const OPEN: Gate = { readyAt: (_cost, now) => now }
+
 /** The runs of one owner, in the order in which they came. */
 class RunLine implements Contender {
   readonly lanes: readonly Lane[]
@@ -107,8 +111,8 @@ class RunLine implements Contender {
     return first?.cost ?? 1
   }
 
-  readyAt(_lane: Lane, now: Milliseconds): Milliseconds {
-    return now
+  gate(): Gate {
+    return OPEN
   }
 
   neverGoes({ limit }: Lane): boolean {

@@ -176,3 +176,22 @@ test('a first call that hangs is followed by another after a few round trips, an
   expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(9)
   expect(results[0]).toMatchObject({ status: 'rejected', reason: { code: 'BATCH_SEND_TIMEOUT' } })
 })
+
+test('a request that waits for the one large window does not keep the processor busy with the small ones', async () => {
+  const { clock, quota } = world({ limit: 2, limits: { large: 9 } })
+  let asked = 0
+  const waits: Array<Date | undefined> = []
+  const began = clock.now()
+  const running = batch([8, 8], {
+    keys: [...KEYS, { key: 'l', owner: 'large' }],
+    quota,
+    cost: (n) => n,
+    send: async () => ++asked,
+    onProgress: ({ waitingUntil }) => waits.push(waitingUntil),
+  })
+  await clock.advance(9_000)
+  expect(asked).toBe(1)
+  expect(waits.at(-1)).toEqual(new Date(began + 10_000))
+  await clock.advance(2_000)
+  expect((await running).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+})
