@@ -77,6 +77,8 @@ function serve() {
     }))
     return JSON.stringify(guilds)
   }
+  // A busy machine must not find a connection closed that it has just begun to use.
+  server.keepAliveTimeout = 60_000
   server.listen(0, '127.0.0.1', () => console.log((server.address() as { port: number }).port))
 }
 

@@ -129,7 +129,17 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
     const id: unknown =
       typeof options.guild === 'function' ? await options.guild(asked.request, ...asked.rest) : options.guild
     if (typeof id !== 'string' || id === '') throw new SessionRefused('no-guild-named')
-    const { memberships, guild } = await findGuild(session, asked, id)
+    let memberships: MembershipResult
+    let guild: GuildMembership | undefined
+    try {
+      memberships = await findMemberships(session, asked)
+      guild = memberships.guilds.get(id)
+    } catch (error) {
+      const isNotLive = error instanceof Refusal && error.reason === 'not-live'
+      const confirmed = isNotLive ? await confirmWithBot(session, id) : undefined
+      if (!confirmed) throw error
+      ;({ memberships, guild } = confirmed)
+    }
     if (!guild) throw new SessionRefused('not-in-guild')
     if (!allows(guild, needed)) throw new SessionRefused('permission-missing')
     return new AuthOfRequest(user, memberships, guild)
@@ -156,18 +166,6 @@ export function createRequireAuth(needs: RequireAuthNeeds) {
       const refused = fromMemberships(error)
       if (!options.live || !(refused instanceof Refusal) || refused.retryAfterMs === undefined) throw refused
       throw new Refusal('not-live', error, refused.retryAfterMs)
-    }
-  }
-
-  async function findGuild(session: Session, asked: Asked, guildId: string) {
-    try {
-      const memberships = await findMemberships(session, asked)
-      return { memberships, guild: memberships.guilds.get(guildId) }
-    } catch (error) {
-      const confirmed =
-        error instanceof Refusal && error.reason === 'not-live' ? await confirmWithBot(session, guildId) : undefined
-      if (confirmed) return confirmed
-      throw error
     }
   }
 

@@ -131,13 +131,17 @@ describe('a session resolver', () => {
       signal = context.signal
       return new Promise<never>(() => {})
     }
-    const { holdfast, clock } = setUp({ session })
+    const log = logger()
+    const { holdfast, clock } = setUp({ session, logger: log })
     const refused = refusal(holdfast.requireAuth(request()))
     await clock.advance(10 * SECOND - 1)
     expect(signal!.aborted).toBe(false)
     await clock.advance(1)
     expect(await refused).toMatchObject({ status: 503, reason: 'session-resolver-slow' })
     expect(signal!.aborted).toBe(true)
+    expect(log.error.mock.calls.map(([, message]) => message)).toEqual([
+      'requireAuth refused: the session resolver took longer than 10 s',
+    ])
   })
 
   test('hears of a token that died, and may return another', async () => {

@@ -324,6 +324,13 @@ describe('scopes', () => {
     expect(await holdfast.requireAuth(request())).toMatchObject({ user: { id: '1001' } })
   })
 
+  test('are read as the list that was given, whatever else that list can do', async () => {
+    const scopes = Object.assign(['identify'], { includes: () => true })
+    const { holdfast, calls } = annInGuild1(withScopes(scopes))
+    expect(await refusal(holdfast.requireAuth(request()))).toMatchObject({ status: 403 })
+    expect(calls).toEqual([])
+  })
+
   test.each(['identify guilds.join', 7, {}, true])('that are %j and no list let nobody in', async (scopes) => {
     const { holdfast, calls } = annInGuild1(withScopes(scopes))
     expect(await refusal(holdfast.requireAuth(request()))).toBeInstanceOf(AuthError)

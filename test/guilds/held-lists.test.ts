@@ -113,6 +113,21 @@ describe('the table', () => {
     held.hold(old)
     held.hold(fromDiscord([{ ...guilds(1, 1)[0]!, name: 'renamed' }]))
     expect(old.get('1')!.name).toBe('renamed')
+    held.hold(fromDiscord([{ ...guilds(1, 1)[0]!, name: 'renamed', icon: 'a new icon' }]))
+    expect(old.get('1')).toMatchObject({ name: 'renamed', icon: 'a new icon' })
+  })
+
+  test('uses the places of guilds that nobody is in any more again', () => {
+    const held = new HeldLists()
+    held.hold(fromDiscord(guilds(1, 10)))
+    for (let round = 0; round < 100; round++) {
+      const passing = fromDiscord(guilds(1_000 + round * 100, 50))
+      held.hold(passing)
+      held.release(passing)
+    }
+    held.hold(fromDiscord(guilds(50_000, 1)))
+    expect(held.table.find('50000')!.index).toBeLessThan(61)
+    expect(held.table.size).toBe(11)
   })
 
   test('gives what a list that was let go still shows no other guild: its place is used again, its record is not', () => {
