@@ -13,10 +13,14 @@ export class LedgerTime {
     this.#clock = clock
   }
 
+  /** Whether it is the database's own. */
+  isTheirs({ kind }: DatabaseConnection): boolean {
+    return kind === 'postgres' && this.#clock === systemClock
+  }
+
   /** Now, in SQL: epoch milliseconds. */
   now(connection: DatabaseConnection) {
-    const isTheirs = connection.kind === 'postgres' && this.#clock === systemClock
-    return isTheirs
+    return this.isTheirs(connection)
       ? connection.sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`
       : whole(connection, this.#clock.now())
   }
@@ -27,7 +31,7 @@ export class LedgerTime {
   }
 
   /** The moment of a row that was asked for `now`, if it was. */
-  of(row: Readonly<Record<string, unknown>>): Milliseconds {
+  of(row: { readonly now?: unknown }): Milliseconds {
     return row.now === undefined ? this.#clock.now() : Number(row.now)
   }
 }

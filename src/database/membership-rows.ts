@@ -35,18 +35,20 @@ export class MembershipRows implements MembershipStore {
   readonly #clock: Clock
   readonly #time: LedgerTime
   readonly #writes: MembershipWrites
-  #look: Look
+  #turn = 0
+  /** The database's clock minus our monotonic one, where the ledger's time is the database's. */
+  #theirOffsetMs: Milliseconds | undefined
 
   constructor(database: Database, clock: Clock) {
     this.#database = database
     this.#clock = clock
     this.#time = new LedgerTime(clock)
     this.#writes = new MembershipWrites(clock, this.#time)
-    this.#look = { turn: 0, offsetMs: clock.now() - clock.monotonic() }
   }
 
   look(): Look {
-    return this.#look
+    const clock = this.#clock
+    return { turn: this.#turn, offsetMs: this.#theirOffsetMs ?? clock.now() - clock.monotonic() }
   }
 
   open(): Promise<void> {
@@ -54,12 +56,14 @@ export class MembershipRows implements MembershipStore {
       await this.#ask(
         connection,
         connection.sql`select ${this.#time.now(connection)} as now, ${this.#lastTurn(connection)} as turn`,
-      ).then(([row]) => this.#saw(row!))
+      ).then(([row]) => this.#saw(connection, row!))
     })
   }
 
   async save(fetches: readonly AnsweredFetch[], judge: typeof laterFetch): Promise<void> {
-    this.#look = await this.#database.use((connection) => this.#writes.save(connection, fetches, judge))
+    await this.#database.use(async (connection) => {
+      this.#saw(connection, await this.#writes.save(connection, fetches, judge))
+    })
   }
 
   recall(userId: string, timeoutMs?: Milliseconds): Promise<Recalled | undefined> {
@@ -80,7 +84,7 @@ export class MembershipRows implements MembershipStore {
         from holdfast_user u where u.user_id = ${whole(connection, userId)} and u.turn > 0 and u.forgotten = 0`
       const [row] = await this.#ask(connection, query, timeoutMs)
       if (!row) return undefined
-      this.#saw(row)
+      this.#saw(connection, row)
       return { sentAt: Number(row.sent_at), now: this.#time.of(row), guilds: this.#guildsOf(row.guilds) }
     })
   }
@@ -218,7 +222,8 @@ export class MembershipRows implements MembershipStore {
       : sql`(select turn from holdfast_turn)`
   }
 
-  #saw(row: Row): void {
-    this.#look = { turn: Number(row.turn), offsetMs: this.#time.of(row) - this.#clock.monotonic() }
+  #saw(connection: DatabaseConnection, row: { readonly turn?: unknown; readonly now?: unknown }): void {
+    this.#turn = Number(row.turn)
+    if (this.#time.isTheirs(connection)) this.#theirOffsetMs = this.#time.of(row) - this.#clock.monotonic()
   }
 }

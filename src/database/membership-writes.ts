@@ -1,7 +1,7 @@
 import type { Kysely } from 'kysely'
 import { RecentlyUsed } from '../collections/recently-used.ts'
 import type { laterFetch, StandingFetch } from '../ledger/later-fetch.ts'
-import type { AnsweredFetch, KeptGuild, Look } from '../ledger/membership-store.ts'
+import type { AnsweredFetch, KeptGuild } from '../ledger/membership-store.ts'
 import { fingerprint, randomId } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import type { DatabaseConnection } from './connection.ts'
@@ -19,6 +19,7 @@ const SETTLED = {
   no: 'bigint',
   sent_at: 'bigint',
   writer_ms: 'double precision',
+  drift_ms: 'double precision',
   list_hash: 'bigint',
   forgotten: 'smallint',
 } as const
@@ -37,12 +38,19 @@ interface UserRow extends StandingFetch {
 interface Settled {
   readonly row: UserRow
   readonly sentMs: Milliseconds
+  readonly driftMs: Milliseconds
   readonly guilds: readonly KeptGuild[] | null
   readonly listHash: string
 }
 
+/** The turn and the time of a write. */
+interface Moment {
+  readonly turn: number
+  readonly now: Milliseconds
+}
+
 interface Saved {
-  readonly look: Look
+  readonly moment: Moment
   /** The fetches of users who have no row. */
   readonly missing: readonly AnsweredFetch[]
 }
@@ -64,17 +72,17 @@ export class MembershipWrites {
     this.#time = time
   }
 
-  /** As `MembershipStore.save`; resolves to what is known of the ledger then. */
+  /** As `MembershipStore.save`; resolves to when that was. */
   async save(
     connection: DatabaseConnection,
     fetches: readonly AnsweredFetch[],
     judge: typeof laterFetch,
-  ): Promise<Look> {
-    const { look, missing } = await this.#saveKnown(connection, fetches, judge)
-    if (missing.length === 0) return look
+  ): Promise<Moment> {
+    const { moment, missing } = await this.#saveKnown(connection, fetches, judge)
+    if (missing.length === 0) return moment
     // They were deleted since this process added them.
     for (const { userId } of missing) this.#knownUsers.delete(userId)
-    return (await this.#saveKnown(connection, missing, judge)).look
+    return (await this.#saveKnown(connection, missing, judge)).moment
   }
 
   /** Names and icons are written again with the next lists, whatever was written before. */
@@ -115,30 +123,34 @@ export class MembershipWrites {
       const arriving = { sentAt, writer: this.#writer, writerMs: sentMs, seenTurn: look.turn, driftMs }
       const later = judge(row, arriving, now)
       if (later === 'standing') continue
-      const guilds = later === 'unknown' ? null : answered.guilds
-      settled.push({ row, sentMs, guilds, listHash: guilds ? listHash(guilds) : NO_LIST })
+      const { guilds } = answered
+      if (later === 'arriving')
+        settled.push({ row, sentMs, driftMs, guilds, listHash: guilds ? listHash(guilds) : NO_LIST })
+      // Forgotten as of now, which is later than either: what was asked before now might be older than the one that stood.
+      else settled.push({ row, sentMs: this.#clock.monotonic(), driftMs: 0, guilds: null, listHash: NO_LIST })
     }
     if (settled.length > 0) {
       await this.#settle({ connection, database }, settled, { turn, now, offsetMs })
       await this.#keepLists({ connection, database }, settled)
     }
-    return { look: { turn, offsetMs }, missing }
+    return { moment: { turn, now }, missing }
   }
 
   async #settle(
     { connection, database }: InTransaction,
     settled: readonly Settled[],
-    { turn, now, offsetMs }: { readonly turn: number; readonly now: Milliseconds; readonly offsetMs: Milliseconds },
+    { turn, now, offsetMs }: Moment & { readonly offsetMs: Milliseconds },
   ): Promise<void> {
     const { sql, kind } = connection
     const columns = {
       no: settled.map(({ row }) => row.no),
       sent_at: settled.map(({ sentMs }) => Math.round(offsetMs + sentMs)),
       writer_ms: settled.map(({ sentMs }) => sentMs),
+      drift_ms: settled.map(({ driftMs }) => driftMs),
       list_hash: settled.map(({ listHash }) => listHash),
       forgotten: settled.map(({ guilds }) => (guilds ? 0 : 1)),
     }
-    await sql`update holdfast_user set sent_at = n.sent_at, writer_ms = n.writer_ms, list_hash = n.list_hash, forgotten = n.forgotten,
+    await sql`update holdfast_user set sent_at = n.sent_at, writer_ms = n.writer_ms, drift_ms = n.drift_ms, list_hash = n.list_hash, forgotten = n.forgotten,
       saved_at = ${whole(connection, now)}, turn = ${whole(connection, turn)}, writer = ${this.#writer}
       from ${numberRows(sql, kind, SETTLED, columns)} n where holdfast_user.no = n.no`.execute(database)
   }
@@ -167,7 +179,7 @@ export class MembershipWrites {
       and (user_no, guild_id) not in (select n.no, n.guild_id from ${list} n)`.execute(database)
   }
 
-  async #takeTurn({ connection, database }: InTransaction): Promise<{ turn: number; now: Milliseconds }> {
+  async #takeTurn({ connection, database }: InTransaction): Promise<Moment> {
     const { sql, kind } = connection
     const query =
       kind === 'postgres'
@@ -188,7 +200,7 @@ export class MembershipWrites {
       fetches.map(({ userId }) => userId),
     )
     const { rows } =
-      await sql<Row>`select no, cast(user_id as text) as user_id, sent_at, saved_at, turn, writer, writer_ms, cast(list_hash as text) as list_hash
+      await sql<Row>`select no, cast(user_id as text) as user_id, sent_at, saved_at, turn, writer, writer_ms, drift_ms, cast(list_hash as text) as list_hash
       from holdfast_user where user_id in ${ids} order by user_id ${sql.raw(kind === 'postgres' ? 'for update' : '')}`.execute(
         database,
       )
@@ -202,6 +214,7 @@ export class MembershipWrites {
           turn: Number(row.turn),
           writer: String(row.writer),
           writerMs: Number(row.writer_ms),
+          driftMs: Number(row.drift_ms),
           listHash: String(row.list_hash),
         },
       ]),

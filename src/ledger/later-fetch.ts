@@ -4,6 +4,8 @@ import type { Milliseconds } from '../time/clock.ts'
 export interface StandingFetch {
   readonly sentAt: Milliseconds
   readonly savedAt: Milliseconds
+  /** How far the clock had moved between its being sent and its being saved; what was no step is nearly 0. */
+  readonly driftMs: Milliseconds
   /** Which write to the ledger it was saved by; they are counted, without a clock. 0: never saved. */
   readonly turn: number
   /** The process that saved it, and that process's monotonic clock when it was sent. */
@@ -39,10 +41,15 @@ export function laterFetch(
   if (standing.turn === 0) return 'arriving'
   if (standing.writer === arriving.writer) return arriving.writerMs >= standing.writerMs ? 'arriving' : 'standing'
   if (standing.turn <= arriving.seenTurn) return 'arriving'
-  const doubtMs = Math.abs(arriving.driftMs) > TOLERANCE_MS ? Math.abs(arriving.driftMs) + TOLERANCE_MS : 0
+  const doubtMs = doubtAbout(arriving) + doubtAbout(standing)
   // Saved in what is now the future: the clock was set back since.
   if (standing.savedAt > now + TOLERANCE_MS) return 'unknown'
   const laterMs = arriving.sentAt - standing.sentAt
   if (Math.abs(laterMs) <= doubtMs) return 'unknown'
   return laterMs > 0 ? 'arriving' : 'standing'
+}
+
+/** How wrong the time may be at which a fetch was sent. */
+function doubtAbout({ driftMs }: { readonly driftMs: Milliseconds }): Milliseconds {
+  return Math.abs(driftMs) > TOLERANCE_MS ? Math.abs(driftMs) + TOLERANCE_MS : 0
 }

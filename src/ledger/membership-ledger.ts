@@ -61,8 +61,8 @@ export interface MembershipLedger {
 const FUTURE_MS: Milliseconds = 60_000
 const GUILDS_LISTED = 100
 
-/** Who was forgotten lately; answers that are under way for longer than so many others are told by their times. */
-const FORGOTTEN = 10_000
+/** Users of whom something was heard lately; an answer that was under way for longer is told by its time, when it is written. */
+const HEARD = 10_000
 
 /** What is known before a fetch is sent. */
 export interface Asking extends Look {
@@ -117,7 +117,8 @@ export const LEDGER_OPTIONS = [RECALL, USERS_PER_GUILD, REFRESH_DUE]
 export class Ledger implements MembershipLedger {
   readonly #needs: LedgerNeeds
   readonly #queue: WriteQueue
-  readonly #forgotten = new RecentlyUsed<string, number>(FORGOTTEN)
+  /** The newest question that was answered, or forgetting, of each: what was asked before it is not news any more. */
+  readonly #newest = new RecentlyUsed<string, number>(HEARD)
   #order = 0
   #distrustedUntilMs = Number.NEGATIVE_INFINITY
 
@@ -134,8 +135,9 @@ export class Ledger implements MembershipLedger {
 
   /** Takes in what Discord answered about a user: a list, or null where it refused to tell. Costs its caller no time, and never fails. */
   note(userId: string, guilds: readonly unknown[] | null, sentMs: Milliseconds, look: Asking): void {
-    // Asked before the user was forgotten, maybe within the same millisecond.
-    if (look.order < (this.#forgotten.get(userId) ?? 0)) return
+    // A later question was answered, or the user was forgotten since, maybe within the same millisecond.
+    if (look.order < (this.#newest.get(userId) ?? 0)) return
+    this.#newest.set(userId, look.order)
     this.#queue.add(userId, guilds, sentMs, look)
     if (this.#queue.isOverrun) this.#distrustedUntilMs = this.#needs.clock.monotonic()
   }
@@ -165,7 +167,7 @@ export class Ledger implements MembershipLedger {
 
   async forget(userId: string): Promise<void> {
     checkUser('forget', userId)
-    this.#forgotten.set(userId, ++this.#order)
+    this.#newest.set(userId, ++this.#order)
     this.#queue.add(userId, null, this.#needs.clock.monotonic(), this.#queue.look)
     await this.#queue.flush()
   }

@@ -49,7 +49,6 @@ export class WriteQueue {
   /** Being written now. */
   #writing: ReadonlyMap<string, Waiting> = new Map()
   #lists = 0
-  #look: Look
   #running: Promise<void> | undefined
   #underWay: Promise<void> | undefined
   #wakeUp = new AbortController()
@@ -65,12 +64,12 @@ export class WriteQueue {
   constructor(needs: WriteQueueNeeds) {
     this.#needs = needs
     this.#prunedAt = needs.clock.monotonic() - PRUNE_EVERY_MS
-    this.#look = { turn: 0, offsetMs: needs.clock.now() - needs.clock.monotonic() }
   }
 
   /** What is known of the ledger now, for a fetch that is about to be sent. */
   get look(): Look {
-    return this.#store?.look() ?? this.#look
+    const { clock } = this.#needs
+    return this.#store?.look() ?? { turn: 0, offsetMs: clock.now() - clock.monotonic() }
   }
 
   /** The users that wait. */

@@ -5,6 +5,7 @@ import { type ArrivingFetch, laterFetch, type StandingFetch } from '../../src/le
 const standing = (more: Partial<StandingFetch> = {}): StandingFetch => ({
   sentAt: 1_000_000,
   savedAt: 1_000_100,
+  driftMs: 0,
   turn: 10,
   writer: 'theirs',
   writerMs: 500,
@@ -45,6 +46,10 @@ describe('of two fetches of a user', () => {
     expect(laterFetch(standing(), arriving({ sentAt: 1_000_050, driftMs: 5_000 }), NOW)).toBe('unknown')
     expect(laterFetch(standing(), arriving({ sentAt: 1_007_000, driftMs: -5_000 }), NOW)).toBe('arriving')
     expect(laterFetch(standing({ savedAt: NOW + 3_600_000 }), arriving(), NOW)).toBe('unknown')
+    // Neither does one that had stepped while the other was under way, and may have gone back since.
+    expect(laterFetch(standing({ driftMs: 3_000 }), arriving({ sentAt: 997_500 }), NOW)).toBe('unknown')
+    expect(laterFetch(standing({ driftMs: 3_000 }), arriving({ sentAt: 995_000 }), NOW)).toBe('standing')
+    expect(laterFetch(standing({ driftMs: 3_000 }), arriving({ sentAt: 993_000, driftMs: 3_000 }), NOW)).toBe('unknown')
   })
 
   test('with a clock that is right, the one that was sent last always wins', () => {

@@ -19,6 +19,7 @@ export const ledger: Migration = async ({ database, sql, kind }) => {
     turn bigint not null default 0,
     writer text not null default '',
     writer_ms double precision not null default 0,
+    drift_ms double precision not null default 0,
     list_hash bigint not null default 0,
     forgotten smallint not null default 0,
     due_after bigint not null default 0
