@@ -1,5 +1,9 @@
-// A small API that counts: so many calls a minute for each user, whichever of the user's keys they come with.
+// A small API that counts: so many calls a minute for each user, whichever of the user's keys they come with. One item
+// of it is broken, and one key is revoked after a while.
 import { createServer } from 'node:http'
+
+const BROKEN_ITEM = '13'
+const REVOKED = { key: 'key-2-of-ann', afterCalls: 60 }
 
 export async function startApi({ users, limit, windowMs }) {
   const windows = new Map()
@@ -12,6 +16,8 @@ export async function startApi({ users, limit, windowMs }) {
     if (pathname === '/key/owner') return send(response, 200, { user })
 
     api.calls++
+    const isRevoked = searchParams.get('key') === REVOKED.key && api.calls > REVOKED.afterCalls
+    if (isRevoked) return send(response, 403, { error: 'This key was revoked' })
     const now = performance.now()
     let window = windows.get(user)
     // A window begins with its first call.
@@ -34,11 +40,13 @@ export async function startApi({ users, limit, windowMs }) {
       )
     }
     window.used++
+    const item = pathname.slice('/item/'.length)
+    if (item === BROKEN_ITEM) return send(response, 500, { error: 'This item is broken' })
     api.most = Math.max(api.most, window.used)
     send(
       response,
       200,
-      { item: pathname.slice('/item/'.length), price: pathname.length * 7 },
+      { item, price: pathname.length * 7 },
       { ...headers, 'x-ratelimit-remaining': limit - window.used },
     )
   })
