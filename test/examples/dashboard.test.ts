@@ -1,11 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { launchChromium } from '../support/chromium.ts'
 
 const FOLDER = fileURLToPath(new URL('../../examples/dashboard/', import.meta.url))
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const path = inject('chromiumPath')
 
 describe.skipIf(!path)('the dashboard, in a browser', () => {
@@ -131,5 +134,76 @@ describe.skipIf(!path)('the dashboard, in a browser', () => {
       expect(faults).toEqual([])
       await page.context().close()
     }
+  }, 60_000)
+
+  const signIn = async (page: Page) => {
+    await page.getByRole('link', { name: 'Sign in', exact: true }).click()
+    await page.getByRole('button', { name: 'Authorize' }).click()
+    await page.locator('.item').first().waitFor()
+  }
+
+  /** What axe finds wrong with a page: labels, roles, contrast, live regions, landmarks. */
+  const violations = async (page: Page) => {
+    await page.evaluate(AXE)
+    return page.evaluate(async () => {
+      const { axe } = window as unknown as {
+        axe: {
+          run(): Promise<{ violations: Array<{ id: string; nodes: Array<{ target: unknown }> }>; passes: unknown[] }>
+        }
+      }
+      const { violations, passes } = await axe.run()
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target).join(', ')}`)
+      return passes.length > 10 ? found : ['axe looked at nothing']
+    })
+  }
+
+  test.each([
+    ['light', 1280],
+    ['dark', 1280],
+    ['light', 360],
+    ['dark', 360],
+  ] as const)(
+    'is accessible, %s and %i pixels wide: signed out, signed in, in trouble and waiting',
+    async (colorScheme, width) => {
+      const { page } = await open({ viewport: { width, height: 800 }, colorScheme, reducedMotion: 'reduce' })
+      await page.getByRole('link', { name: 'Sign in with Discord' }).waitFor()
+      expect(await violations(page)).toEqual([])
+      await signIn(page)
+      await page.getByRole('button', { name: 'Fail (503)' }).click()
+      await expect.poll(() => page.locator('#trouble-now').textContent()).not.toBe('Discord answers normally.')
+      await page.evaluate(() => {
+        const wait = document.querySelector<HTMLElement>('#wait')!
+        wait.hidden = false
+        wait.textContent = 'Nothing newer can be had at the moment. Trying again in 7 s.'
+      })
+      expect(await violations(page)).toEqual([])
+      await page.getByRole('button', { name: 'Healthy' }).click()
+      await page.context().close()
+    },
+    60_000,
+  )
+
+  test('says how long it waits where its own server refuses, and takes that back', async () => {
+    const { page } = await open()
+    await signIn(page)
+    const banner = page.getByRole('status').filter({ hasText: 'Trying again in' })
+    expect(await banner.count()).toBe(0)
+    const before = await page.locator('.item strong').allTextContents()
+    let refused = 0
+    await page.route('**/api/guilds', (route) => {
+      if (refused++ > 0) return route.continue()
+      return route.fulfill({
+        status: 429,
+        headers: { 'retry-after': '3', 'content-type': 'application/json' },
+        body: JSON.stringify({ code: 'RATE_LIMITED', message: 'wait', status: 429, retryAfterSeconds: 3 }),
+      })
+    })
+    await banner.waitFor({ timeout: 15_000 })
+    expect(await banner.textContent()).toMatch(/^Nothing newer can be had at the moment\. Trying again in [1-4] s\.$/)
+    // What is there stays there.
+    expect(await page.locator('.item strong').allTextContents()).toEqual(before)
+    await banner.waitFor({ state: 'hidden', timeout: 20_000 })
+    await expect.poll(() => refused, { timeout: 15_000 }).toBeGreaterThan(1)
+    await page.context().close()
   }, 60_000)
 })
