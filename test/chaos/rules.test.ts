@@ -136,6 +136,12 @@ describe('after an invalidation', () => {
     expect(known(life('one', { late }), asked(10_500), { late: [...late, { from: 15_000, to: 16_000 }] })).toBe(until)
   })
 
+  test('a process without a processor that is frozen before it had its time knows nothing yet', () => {
+    const late = [{ from: 10_600, to: 10_700 }]
+    const frozen = [{ from: 10_800, to: Number.POSITIVE_INFINITY }]
+    expect(known(life('one', { late, frozen }), asked(10_500))).toBe(Number.POSITIVE_INFINITY)
+  })
+
   test('a process that was cut off knows of it when it is back', () => {
     const cutOff = life('one', {
       connected: [

@@ -227,14 +227,15 @@ export function knownSince(invalidation: Invalidation, life: Life, world: WorldR
   return known
 }
 
-/** When a process has had so much time in which neither it nor whoever asks it stood still. */
+/** When a process has had so much time in which neither it nor whoever asks it stood still; Infinity while it is frozen before that. */
 function punctual(from: number, ms: number, life: Life, world: WorldRecord): number {
-  let at = from + ms
   for (let late = 0; ; ) {
+    const at = from + ms + late
+    if (life.frozen.some((stretch) => stretch.to === Number.POSITIVE_INFINITY && stretch.from < at))
+      return Number.POSITIVE_INFINITY
     const longer = stoodStillMs([life], world, from, at)
     if (longer === late) return at
     late = longer
-    at = from + ms + late
   }
 }
 
