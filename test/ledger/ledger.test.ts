@@ -97,6 +97,18 @@ describe.each(DATABASES)('the ledger in %s', (_kind, make) => {
     expect(await open({ ledgerMaxAgeMs: 40 * DAY }).ledger.recall(as(0).userId)).toMatchObject({ source: 'ledger' })
   })
 
+  test('a bearer token that nobody remembers is not believed after a cold start in an outage, while a resolver of the app is', async () => {
+    const { discord, open, as } = await house()
+    const wire = { baseUrl: discord.url, clientId: discord.clientId, maxRetries: 0, maxWaitMs: 0 }
+    const request = new Request('https://dash.example/', { headers: { authorization: `Bearer ${as(0).accessToken}` } })
+    const before = open({ discord: wire })
+    expect(await before.requireAuth(request)).toMatchObject({ source: 'load' })
+    await before.close()
+    discord.fault('server-error')
+    await expect(open({ discord: wire }).requireAuth(request)).rejects.toMatchObject({ status: 503 })
+    expect(await open({ session: () => as(0) }).requireAuth(request)).toMatchObject({ source: 'ledger' })
+  })
+
   test('a route that asks for permissions or changes things takes it only if its own maxAgeMs says so', async () => {
     const { discord, open, as } = await house()
     const before = open()
