@@ -34,7 +34,10 @@ export interface KeyVault {
   ): Promise<{ id: string; owner: string }>
   /** Whose key it is; undefined where the vault does not hold it. */
   ownerOf(key: string): Promise<string | undefined>
-  /** An owner's keys: the primary one first, then the oldest. What `batch` takes as `keys`. */
+  /**
+   * An owner's keys: the primary one first, then the oldest. What `batch` takes as `keys`. A damaged row is left out, and
+   * told of in a process warning (code VAULT_ROW_DAMAGED), once; where no other is left it rejects with that.
+   */
   keysOf(owner: string): Promise<VaultKey[]>
   /** Notes that a key was used now. An id that is not there changes nothing. */
   touch(id: string): Promise<void>
@@ -53,6 +56,8 @@ export interface KeyVault {
 const LONGEST_KEY = 4_096
 const LONGEST_OWNER = 512
 const PAGE = 100
+/** Rows that are told of as damaged: after so many the rest is told by `rotate` only. */
+const MOST_WARNINGS = 1_000
 const KEEP_REMOVED_MS: Milliseconds = 30 * 24 * 60 * 60 * 1000
 /** How long the function that tells a key's owner may take. */
 const OWNER_TIMEOUT_MS: Milliseconds = 30_000
@@ -92,6 +97,8 @@ class SealedVault implements KeyVault {
   readonly #askOwner: ((key: string) => Promise<string>) | undefined
   /** The last of those that add a key now, by its name: one after the other, so that its owner is asked for once. */
   readonly #adding = new Map<string, Promise<unknown>>()
+  /** Damaged rows that were told of. */
+  readonly #warnedOf = new Set<string>()
   #closing: Promise<void> | undefined
 
   constructor({ store, ring, clock, ownerOf }: VaultOptions, names: Names) {
@@ -166,16 +173,30 @@ class SealedVault implements KeyVault {
   async keysOf(owner: string): Promise<VaultKey[]> {
     this.#check()
     if (!isOwner(owner)) throw invalid('keysOf: owner must be a text of 1 to 512 characters')
-    const rows = await this.#store.ofOwner(owner)
-    return rows.map((row) => ({
-      id: row.id,
-      key: this.#open(row),
-      owner: row.owner,
-      primary: row.primary,
-      limit: row.limit,
-      createdAt: new Date(row.createdAt),
-      lastUsedAt: row.lastUsedAt === null ? null : new Date(row.lastUsedAt),
-    }))
+    const keys: VaultKey[] = []
+    const damaged: string[] = []
+    for (const row of await this.#store.ofOwner(owner)) {
+      const key = this.#ring.open(row.sealed, contextOf(row))
+      if (key === undefined) damaged.push(row.id)
+      else keys.push(asVaultKey(row, key))
+    }
+    if (damaged.length > 0) {
+      if (keys.length === 0) throw damagedError(damaged)
+      this.#warn(damaged)
+    }
+    return keys
+  }
+
+  /** Once for each row: whoever asks for an owner's keys asks often. */
+  #warn(damaged: readonly string[]): void {
+    const news = damaged.filter((id) => !this.#warnedOf.has(id))
+    if (news.length === 0 || this.#warnedOf.size >= MOST_WARNINGS) return
+    for (const id of news) this.#warnedOf.add(id)
+    const { code, message } = damagedError(news)
+    process.emitWarning(`holdfast key vault: ${message}; its owner's other keys are given`, {
+      type: 'HoldfastWarning',
+      code,
+    })
   }
 
   async touch(id: string): Promise<void> {
@@ -291,13 +312,26 @@ class SealedVault implements KeyVault {
 
   #name(method: string, key: unknown): string {
     this.#check()
-    if (typeof key !== 'string' || key === '' || key.length > LONGEST_KEY)
-      throw invalid(`${method}: the key must be a text of 1 to ${LONGEST_KEY} characters`)
+    // UTF-8 has no place for half a pair of surrogates: another key would come back.
+    if (typeof key !== 'string' || key === '' || key.length > LONGEST_KEY || !key.isWellFormed())
+      throw invalid(`${method}: the key must be a text of 1 to ${LONGEST_KEY} characters, and no half of one`)
     return this.#names.of('owner key', key)
   }
 
   #check(): void {
     if (this.#closing) throw closedError()
+  }
+}
+
+function asVaultKey(row: KeyRow, key: string): VaultKey {
+  return {
+    id: row.id,
+    key,
+    owner: row.owner,
+    primary: row.primary,
+    limit: row.limit,
+    createdAt: new Date(row.createdAt),
+    lastUsedAt: row.lastUsedAt === null ? null : new Date(row.lastUsedAt),
   }
 }
 
@@ -308,7 +342,8 @@ function contextOf({ owner, id, version }: Pick<KeyRow, 'owner' | 'id' | 'versio
 
 function isOwner(value: unknown): value is string {
   // PostgreSQL has no place for a NUL in a text; refused everywhere, so that a vault can move.
-  return typeof value === 'string' && value !== '' && value.length <= LONGEST_OWNER && !value.includes('\u0000')
+  const isText = typeof value === 'string' && value !== '' && value.length <= LONGEST_OWNER
+  return isText && !value.includes('\u0000') && value.isWellFormed()
 }
 
 /** What can be told of somebody else's error: name and code, where they are plain words, and nothing of its text. */

@@ -263,6 +263,27 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
       expect(await vault.keysOf('anna')).toMatchObject([{ key: KEY }])
     })
 
+    test("a damaged row hides only itself: its owner's other keys are given, and it is told of once", async () => {
+      const { database, vault } = await newVault()
+      const { id } = await vault.add(KEY, { owner: 'anna', primary: true })
+      await vault.add('good-1', { owner: 'anna' })
+      await vault.add('good-2', { owner: 'anna' })
+      await database.query(`update holdfast_owner_key set version = version + 1 where id = '${id}'`)
+      const warned: object[] = []
+      const emitWarning = vi
+        .spyOn(process, 'emitWarning')
+        .mockImplementation((message, options) => void warned.push({ message, ...(options as object) }))
+      try {
+        for (const _ of ['first', 'second'])
+          expect((await vault.keysOf('anna')).map(({ key }) => key)).toEqual(['good-1', 'good-2'])
+      } finally {
+        emitWarning.mockRestore()
+      }
+      expect(warned).toHaveLength(1)
+      expect(warned[0]).toMatchObject({ code: 'VAULT_ROW_DAMAGED', message: expect.stringContaining(id) })
+      expect(inspect(warned)).not.toContain(KEY)
+    })
+
     test("a name that was written onto another owner's row gives nobody that owner", async () => {
       const { database, vault } = await newVault()
       await vault.add('mallory’s', { owner: 'mallory' })
@@ -326,6 +347,8 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
         () => vault.add('', { owner: 'a' }),
         () => vault.add(5 as never, { owner: 'a' }),
         () => vault.add('x'.repeat(5_000), { owner: 'a' }),
+        () => vault.add('half \ud83d', { owner: 'a' }),
+        () => vault.add(KEY, { owner: 'half \udc00' }),
         () => vault.add(KEY, { owner: '' }),
         () => vault.add(KEY, { owner: 'a', limit: -1 }),
         () => vault.add(KEY, { owner: 'a', limit: 1.5 }),
