@@ -72,6 +72,8 @@ async function journey(app: RunningNext, basePath: string) {
   const mine = user.guilds.find(({ owner }) => owner)!
   const shown = async () => (await browser.send(home)).text()
   await submitRename(browser, home, mine.id, 'from elsewhere', 'https://evil.example')
+  // Next lets in what names no origin, as a frame of another site can; actionAuth() does not.
+  await submitRename(browser, home, mine.id, 'from elsewhere', 'null')
   expect(await shown()).not.toContain('from elsewhere')
   expect((await submitRename(browser, home, mine.id, 'renamed here')).status).toBe(200)
   expect(await shown()).toContain('renamed here')
