@@ -207,6 +207,17 @@ describe('a dispatcher of the user’s', () => {
     expect(result).toBe(outcome)
   })
 
+  test.each([
+    ['in upper case', { 'X-RateLimit-Scope': 'shared' }],
+    ['twice', { 'x-ratelimit-scope': ['shared', 'user'] }],
+  ])('that gives a header %s is understood: of two values, the first', async (_, scope) => {
+    const holdfast = made((_options, handler) => {
+      answer(handler, 429, '{"retry_after":9}', { 'x-ratelimit-limit': '1', ...scope })
+      return true
+    })
+    expect(await failureOf(holdfast.discordFetch('/x', 'abc', { maxRetries: 0 }))).toMatchObject({ scope: 'shared' })
+  })
+
   test('that throws is no answer, and its message does not reach ours', async () => {
     const holdfast = made(() => {
       throw new Error('SECRET in a message')
