@@ -165,7 +165,7 @@ if not win then return keep(0) end
 local length = win.length
 local resetMs, doubtMs = number(4, 0.001, 4 * length), number(6, 0, length / 2) or 0
 if saidLimit then win.limit = saidLimit end
-local toldEnd = now + (resetMs or 0) - (number(8, 0, 86400000) or 0)
+local toldEnd = now + (resetMs or 0) - math.floor(number(8, 0, 86400000) or 0)
 if resetMs and ARGV[further + 7] == '1' then
   -- Only where nothing better is known.
   if not win.ends or win.by ~= 0 then return keep(0) end

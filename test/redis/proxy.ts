@@ -7,7 +7,8 @@ export type Treatment =
   | { readonly answers: 'delay'; readonly ms: number; readonly on?: 'all' | 'commands' | 'messages' }
 
 /** A TCP proxy in front of Redis that loses, delays, spoils and cuts what Redis answers. */
-export async function startProxy(port: number) {
+export async function startProxy(redisPort: number) {
+  let port = redisPort
   const pairs = new Set<{ client: Socket; server: Socket; kind: 'commands' | 'messages' }>()
   let treatment: Treatment = { answers: 'pass' }
   const proxy = createServer((client) => {
@@ -53,6 +54,10 @@ export async function startProxy(port: number) {
     url: `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
     set: (next: Treatment) => {
       treatment = next
+    },
+    /** Connections that are made from now on lead to another server: a name that follows a fail-over. */
+    leadTo: (next: number) => {
+      port = next
     },
     /** Connection reset, on all connections. */
     reset: () => {
