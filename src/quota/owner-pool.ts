@@ -153,7 +153,7 @@ export class OwnerPool {
     // An answer to a call of the window before may arrive when the next has begun, and tells the end of its own.
     const isOfEarlier = isTold
       ? toldEnd < Math.min(this.#endsAt! - slackMs, this.#sureUntil)
-      : toldEnd - doubtMs < this.#endedAt + slackMs
+      : toldEnd - (answer.doubtMs ?? 0) < this.#endedAt + slackMs
     if (isOfEarlier && !isOfThisWindow) return false
     this.#hearPrecision(resetAfterMs, windowMs)
     const sureUntil = toldEnd - doubtMs

@@ -163,7 +163,8 @@ if retryMs then closed = math.max(closed, now + retryMs) end
 local win = windows[which]
 if not win then return keep(0) end
 local length = win.length
-local resetMs, doubtMs = number(4, 0.001, 4 * length), number(6, 0, length / 2) or 0
+local resetMs, ways = number(4, 0.001, 4 * length), number(6, 0, 86400000) or 0
+local doubtMs = math.min(ways, length / 2)
 if saidLimit then win.limit = saidLimit end
 local toldEnd = now + (resetMs or 0) - math.floor(number(8, 0, 86400000) or 0)
 if resetMs and ARGV[further + 7] == '1' then
@@ -177,7 +178,7 @@ if resetMs then
   local isTold = win.ends and win.by == 2
   if isTold then
     if toldEnd < math.min(win.ends - slack, win.sure) then return keep(0) end
-  elseif toldEnd - doubtMs < win.ended + slack then
+  elseif toldEnd - ways < win.ended + slack then
     return keep(0)
   end
   local inSeconds = resetMs % 1000 == 0

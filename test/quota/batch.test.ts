@@ -424,6 +424,42 @@ describe('ends', () => {
     ])
   })
 
+  test('an owner that was stopped with 0, and raised between two batches, is used by the second', async () => {
+    const { quota, finish } = world({ limit: 0 })
+    const go = () => finish(batch([1], { keys: KEY, quota, send: async (n) => n }))
+    expect(outcomes(await go())).toEqual(['QUOTA_NEVER'])
+    await quota.setLimit('a', 1)
+    expect(outcomes(await go())).toEqual([1])
+  })
+
+  test('a late answer that tells no end takes nothing from the window that has begun since', async () => {
+    const { clock, quota, finish } = world({ limit: 5, windowMs: 10_000 })
+    const running = batch(numbers(6), {
+      keys: KEY,
+      quota,
+      send: async (n, _key, { learn }) => {
+        await clock.sleep(n === 1 ? 12_000 : 50)
+        learn(n === 1 ? { remaining: 0 } : {})
+        return n
+      },
+    })
+    await clock.advance(12_500)
+    // One call of this window, and one that may have arrived in it.
+    expect((await quota.state('a')).remaining).toBeGreaterThanOrEqual(3)
+    await finish(running)
+  })
+
+  test('a quota that cannot tell its state rejects what costs too much, and nothing else', async () => {
+    const { quota, finish } = world({ limit: 2 })
+    const broken = {
+      take: quota.take.bind(quota),
+      learn: quota.learn.bind(quota),
+      state: async () => Promise.reject(new Error('away')),
+    }
+    const running = batch([5, 1], { keys: KEY, quota: broken, cost: (n) => n, send: async (n) => n })
+    expect(outcomes(await finish(running))).toEqual(['QUOTA_NEVER', 1])
+  })
+
   test('a limit raised while it waits is used at once, and one lowered holds', async () => {
     const { clock, quota, finish } = world({ limit: 2, windowMs: 3_600_000 })
     const sent: number[] = []
