@@ -6,7 +6,7 @@ const WINDOW_MS = 10_000
 /** A lane of ten calls a window that has made one and heard of it. */
 function known(): Lane {
   const lane = new Lane('ann', WINDOW_MS)
-  lane.largest = 10
+  lane.given(1, 9)
   lane.ended(lane.send(0, 1), 50)
   lane.accepted()
   return lane
