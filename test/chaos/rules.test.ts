@@ -240,6 +240,15 @@ describe('an error', () => {
     expect(findings(error({ sentAt: 14_010 }), user(held))).toBe('')
   })
 
+  test('may come when Redis is back and is told of what this process invalidated before it had that list', () => {
+    const back = life('one', { connected: [{ from: 14_000, to: Number.POSITIVE_INFINITY }] })
+    const held = { ...troubled, answers: [{ ...before, by: back }], invalidations: [asked(7_000, { by: back })] }
+    expect(findings(error({ sentAt: 14_010, by: back }), user(held))).toBe('')
+    const there = life('one')
+    const kept = { ...troubled, answers: [{ ...before, by: there }], invalidations: [asked(7_000, { by: there })] }
+    expect(findings(error({ sentAt: 14_010, by: there }), user(kept))).toMatch(/though this process answered/)
+  })
+
   test('may come where the caller wants a younger list than is held', () => {
     expect(findings(error({ sentAt: 14_010, maxAgeMs: 500 }), user({ ...troubled, answers: [before] }))).toBe('')
   })
@@ -257,6 +266,9 @@ describe('an error', () => {
   test('is a broken connection only where the process has died', () => {
     expect(findings(error({ status: 0 }))).toMatch(/a process that lives/)
     expect(findings(error({ status: 0, by: life('one', { endedAt: 11_000 }) }))).toBe('')
+    const heardLate = error({ status: 0, by: life('one', { endedAt: 12_000 }) })
+    expect(findings(heardLate)).toMatch(/a process that lives/)
+    expect(findings(heardLate, user(), world({ late: [{ from: 11_000, to: 12_000 }] }))).toBe('')
   })
 })
 

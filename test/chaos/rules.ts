@@ -278,7 +278,11 @@ function tokenRefusedAt(accessToken: string, user: UserRecord, world: WorldRecor
  */
 function judgeError(answer: Answered, user: UserRecord, world: WorldRecord, times: Times): Finding[] {
   const { by, status, accessToken, receivedAt, sentAt } = answer
-  if (status === 0) return by.endedAt <= receivedAt + GRACE_MS ? [] : ['a process that lives did not answer']
+  if (status === 0) {
+    // Whoever asks is told of an end by the system, and has to have a processor to hear it.
+    const toldBy = receivedAt + GRACE_MS + stoodStillMs([], world, sentAt, receivedAt + SLACK_MS)
+    return by.endedAt <= toldBy ? [] : ['a process that lives did not answer']
+  }
   const revokedAt = user.revoked.get(accessToken) ?? Number.POSITIVE_INFINITY
   if (status === 401) return revokedAt <= receivedAt ? [] : ['it refuses a token that Discord accepts']
   if (status !== 429 && status !== 503) return [`nothing can be answered with ${status}: ${answer.message}`]
@@ -341,9 +345,13 @@ function mayForget(
   begunAt: number,
   asking: Asking,
 ): boolean {
+  const { by, askedAt, doneAt } = invalidation
+  // What Redis could not be told is told when it is back, with the time that it is then: also to who said it.
+  const wasThere = by.connected.some(({ from, to }) => from <= askedAt && to >= doneAt)
+  const toldAt = wasThere ? doneAt : (by.connected.find(({ from }) => from > askedAt)?.from ?? doneAt)
   const lastSaidAt = Math.min(
-    Math.max(invalidation.doneAt, knownSince(invalidation, life, world, asking)),
-    invalidation.by.endedAt + GRACE_MS,
+    Math.max(doneAt, toldAt, knownSince(invalidation, life, world, asking)),
+    by.endedAt + GRACE_MS,
   )
   return lastSaidAt >= begunAt
 }
