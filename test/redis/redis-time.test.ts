@@ -24,6 +24,15 @@ describe("what time it is on Redis's clock", () => {
     expect(time.now()).toBe(5_990)
   })
 
+  test('is estimated anew after a minute, so that a drift between two clocks does not add up', () => {
+    const time = new RedisTime(createVirtualClock())
+    time.begin(0, 5_000)
+    time.observe(60_000, 65_020)
+    expect(time.now()).toBe(5_000)
+    time.observe(60_001, 65_021)
+    expect(time.now()).toBe(5_020)
+  })
+
   test.each([Number.NaN, Number.POSITIVE_INFINITY])('is not %s because an answer made no sense', (nonsense) => {
     const time = new RedisTime(createVirtualClock())
     time.begin(0, nonsense)
