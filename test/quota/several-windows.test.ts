@@ -17,11 +17,15 @@ describe('a quota of a second and a day', () => {
   test('charges what is under way when a second begins to that second, and not to the day again', async () => {
     const clock = createVirtualClock()
     const quota = createOwnerQuota({ windows: [SECOND, DAY], clock })
-    const running = batch(Array.from({ length: 60 }), {
-      keys: [{ key: 'k', owner: 'a' }],
-      quota,
-      send: () => clock.sleep(900),
-    })
+    const running = batch(
+      Array.from({ length: 60 }, (_, n) => n),
+      {
+        keys: [{ key: 'k', owner: 'a' }],
+        quota,
+        // Only the first is back before the next second begins.
+        send: (n) => clock.sleep(n === 0 ? 50 : 1_500),
+      },
+    )
     await clock.advance(60_000)
     await running
     expect(await quota.state('a')).toMatchObject({ limit: 10, remaining: 10 })
