@@ -113,6 +113,15 @@ in epoch milliseconds. No event holds a token, an id or a query.
 
 ${table(['type', 'fields', 'when'], rows)}
 
+## What the logger hears
+
+With \`logger\`, without a listener: each retry (debug); once a minute a cause, with a \`count\`, what users feel or may come
+to feel (warn): stale values, 429s and blocks, failed loads that are not about one user's token, what Redis, the store or
+the ledger's database could not do and how slow the latter is, fetches it does not keep, guilds that came out of it,
+refusals that look like a setting or like Discord, load, and a breaker that opens; and that it is over (info). What is
+wrong with the app is an error. That a limit is spent or somebody is signed out is in the events alone. No line holds an
+id, a key or a token.
+
 ## Why a request was refused
 
 The \`reason\` of \`auth.refused\`, of \`AuthError\` and of the option \`refusal\`. A refusal with an unexpected cause (†) is

@@ -155,6 +155,11 @@ export class Events {
     }
   }
 
+  /** Whether anybody hears: a listener, or the log. What is costly to make asks it, or `active` where the log does not tell it. */
+  get heard(): boolean {
+    return this.active || this.#log !== undefined
+  }
+
   /** Tells the log that something is wrong with the app. */
   unexpected(where: string, thrown: unknown): void {
     this.#log?.unexpected(where, thrown)

@@ -63,6 +63,7 @@ export class Log implements EventLog {
   }
 }
 
+/** Every event is decided on here: told, or everyday. */
 function lineOf(happening: HoldfastHappening): Line | undefined {
   switch (happening.type) {
     case 'discord.retry': {
@@ -91,8 +92,73 @@ function lineOf(happening: HoldfastHappening): Line | undefined {
         ? line('warn', reason, 'requireAuth refused requests', { status, reason })
         : undefined
     }
-    default:
+    case 'cache.failed': {
+      const code = shown(happening.code)
+      // What Discord says of one user's token or ids is everyday.
+      return EVERYDAY_CODES.has(code) ? undefined : line('warn', code, 'a load ended without a value', { code })
+    }
+    case 'store.failed':
+    case 'redis.failed': {
+      const operation = happening.operation
+      const code = shown(happening.code)
+      const name = happening.type === 'store.failed' ? 'store' : 'redis'
+      return line('warn', `${operation} ${code}`, `${BREAKERS[name]} failed`, { operation, code })
+    }
+    case 'ledger.failed': {
+      const { operation, waiting } = happening
+      const code = shown(happening.code)
+      return line('warn', `${operation} ${code}`, 'the ledger’s database failed', { operation, code, waiting })
+    }
+    case 'ledger.slow': {
+      const { durationMs, waiting } = happening
+      return line('warn', '', 'the ledger’s database is slow', { durationMs, waiting })
+    }
+    case 'ledger.recovered':
+      return line('info', '', 'the ledger writes again', { afterMs: happening.afterMs })
+    case 'ledger.skipped': {
+      const { reason, users } = happening
+      return line('warn', reason, 'the ledger does not keep a fetch', { reason, users })
+    }
+    case 'ledger.recalled':
+      return line('warn', '', 'guilds came out of the ledger: Discord cannot be asked', { ageMs: happening.ageMs })
+    case 'login.refused': {
+      const { reason } = happening
+      return TOLD_LOGIN_REFUSALS.has(reason)
+        ? line('warn', reason, 'the login turned requests away', { reason })
+        : undefined
+    }
+    case 'login.refresh': {
+      if (happening.outcome !== 'failed') return undefined
+      const code = shown(happening.code ?? 'UNKNOWN')
+      return line('warn', code, 'a user’s tokens could not be refreshed; nobody is signed out', { code })
+    }
+    case 'guard.shed':
+      return line('warn', '', 'the guard turns requests away: this process has too much to do', {
+        status: happening.status,
+      })
+    case 'guard.overflow': {
+      const { callers, overflowing } = happening
+      return overflowing
+        ? line('warn', callers, 'a table of the guard’s callers is full: newcomers share counters', { callers })
+        : line('info', callers, 'a table of the guard’s callers has room again', { callers })
+    }
+    case 'cache.hit':
+    case 'cache.miss':
+    case 'cache.refresh':
+    case 'discord.call':
+    case 'discord.wait':
+    case 'quota.taken':
+    case 'quota.refused':
+    case 'guard.refused':
+    case 'guard.passed':
+    case 'guard.refunded':
+    case 'login.signed-in':
+    case 'login.signed-out':
+    case 'ledger.written':
       return undefined
+    default:
+      // An event is added to one of the cases above, or this does not compile.
+      return happening satisfies never
   }
 }
 
@@ -118,13 +184,28 @@ const TOLD_REFUSALS: ReadonlySet<string> = new Set([
   'not-live',
 ])
 
+/** Refusals of the login that a developer can do something about. What Discord says of the application is told as an error where it is met. */
+const TOLD_LOGIN_REFUSALS: ReadonlySet<string> = new Set(['throttled', 'unavailable', 'store'])
+
+/** Failed loads that are about who asks, or what for: a dead token, a missing scope, an id that is none. */
+const EVERYDAY_CODES: ReadonlySet<string> = new Set([
+  'DISCORD_UNAUTHORIZED',
+  'DISCORD_FORBIDDEN',
+  'DISCORD_NOT_FOUND',
+  'DISCORD_REFUSED',
+])
+
+/** A code as it may be shown: words of capitals, or of small letters (OAuth's). Those of an app's own errors can be anything. */
+const shown = (code: string): string => (CODE.test(code) && !/\d{6,}/.test(code) ? code : masked(code)).slice(0, 80)
+const CODE = /^(?:[A-Z0-9_]{1,80}|[a-z_]{1,80})$/
+
 /** What kind of thing was thrown, and what can be shown of it. */
 function described(thrown: unknown): { readonly kind: string; readonly fields: object } {
   if (typeof thrown !== 'object' || thrown === null) return { kind: typeof thrown, fields: { thrown: typeof thrown } }
   const { name, code, message, stack } = thrown as Record<string, unknown>
   const error = typeof name === 'string' ? name.slice(0, 80) : 'object'
   const fields: Record<string, string> = { error }
-  if (typeof code === 'string') fields.code = code.slice(0, 80)
+  if (typeof code === 'string') fields.code = shown(code)
   if (typeof message === 'string') fields.message = masked(message)
   const at = typeof stack === 'string' ? /^\s*at (.*)$/m.exec(stack)?.[1] : undefined
   if (at !== undefined) fields.at = at.slice(0, 200)

@@ -37,7 +37,8 @@ export class GuardTelling {
   turnedAway(type: GuardTold, asked: Asked, refused: RefuseDecision, bucket: () => string): void {
     if (type === 'guard.shed') this.#shed++
     else this.#refused++
-    if (!this.#events.active) return
+    // The log tells of load; that a limit is spent is everyday.
+    if (!(type === 'guard.shed' ? this.#events.heard : this.#events.active)) return
     // The day salts the name, so that an address cannot be followed from one day to the next.
     const day = Math.floor(this.#clock.now() / DAY_MS)
     this.#events.emit({
@@ -58,7 +59,7 @@ export class GuardTelling {
   }
 
   overflow(callers: CallerKind, overflowing: boolean): void {
-    if (this.#events.active) this.#events.emit({ type: 'guard.overflow', callers, overflowing })
+    this.#events.emit({ type: 'guard.overflow', callers, overflowing })
   }
 
   counted() {

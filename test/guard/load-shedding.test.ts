@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { containerMemory } from '../../src/guard/container-memory.ts'
 import { inFlightLevel, type LoadLevel, nextLevel } from '../../src/guard/load-level.ts'
 import { LoadShedding, type SheddingOptions, vitalsOfProcess } from '../../src/guard/load-shedding.ts'
@@ -310,6 +310,17 @@ describe('under load', () => {
       times.add((other as typeof decision).retryAfterSeconds)
     }
     expect(times.size).toBeGreaterThan(4)
+    await guard.close()
+  })
+
+  test('the logger hears of load without a listener, once a minute, and of no address', async () => {
+    const logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+    const guard = createGuard({ shedding: { maxInFlight: 1 }, rules: { '*': '100000/minute' }, logger })
+    for (let request = 0; request < 20; request++)
+      await guard.check(ask('GET', '/p', { remoteAddress: '198.51.100.7' }))
+    const shed = logger.warn.mock.calls.filter(([, message]) => String(message).includes('turns requests away'))
+    expect(shed).toEqual([[{ status: 503, count: 1 }, expect.any(String)]])
+    expect(JSON.stringify(logger.warn.mock.calls)).not.toContain('198.51.100')
     await guard.close()
   })
 })

@@ -7,7 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { createHoldfast, type Holdfast, type HoldfastEvent, type HoldfastOptions } from 'holdfast'
 import { type Simulator, startSimulator } from 'holdfast/simulator'
 import pg from 'pg'
-import { afterEach, describe, expect, inject, test } from 'vitest'
+import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 import { DATABASES, wireTo } from '../database/databases.ts'
 import { havePgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 
@@ -101,12 +101,21 @@ describe('a file', () => {
       const { open, as, events } = await house()
       const path = join(folder(), 'app.db')
       prepare(path)
-      const holdfast = open(`sqlite:${path}`)
+      const logger = { debug: vi.fn(), info: vi.fn(), warn: vi.fn(), error: vi.fn() }
+      const holdfast = open(`sqlite:${path}`, { logger })
       await expect(holdfast.ready({ deadlineMs: 5_000 })).rejects.toMatchObject({ code })
       for (const index of [0, 1, 2, 3]) expect(await holdfast.memberships(as(index))).toMatchObject({ source: 'load' })
       await expect(holdfast.ledger.usersPerGuild()).rejects.toMatchObject({ code })
       await until('said', () => events.some((event) => event.type === 'ledger.failed' && event.code === code))
       expect(events.filter(({ type }) => type === 'ledger.failed')).toHaveLength(1)
+      const warned = logger.warn.mock.calls.filter(([, message]) => String(message).includes('ledger'))
+      expect(warned).toEqual([
+        [
+          { operation: 'write', code, waiting: expect.any(Number), count: 1 },
+          expect.stringContaining('database failed'),
+        ],
+      ])
+      expect(JSON.stringify(logger.warn.mock.calls)).not.toContain(as(0).userId)
     },
   )
 
