@@ -28,6 +28,8 @@ export interface Sent {
   readonly windows: number
   /** How long its answer took to come, where it did before the call ended. */
   tookMs?: Milliseconds
+  /** Where it stands among those under way. */
+  place: number
 }
 
 /** Who wants to know when something changes that decides whether, or how soon, a call goes to an owner. */
@@ -50,7 +52,8 @@ export class Lane {
   #closedUntil: Milliseconds = 0
   /** Before this a 429 forbids it. */
   #heldUntil: Milliseconds = 0
-  readonly #sent = new Set<Sent>()
+  /** In no order. No Set, which takes more room than all the rest, and new room with every few calls. */
+  readonly #sent: Sent[] = []
   #probe: Sent | undefined
   #heardAt: Milliseconds | undefined
   /** Probes in a row that hang. */
@@ -147,20 +150,31 @@ export class Lane {
 
   /** A call goes. The first to an unknown owner is its probe: the others wait for what it teaches. */
   send(now: Milliseconds, cost: number): Sent {
-    const sent = { at: now, lane: this, cost, closings: this.#closings, windows: this.#windows }
+    const sent = {
+      at: now,
+      lane: this,
+      cost,
+      closings: this.#closings,
+      windows: this.#windows,
+      place: this.#sent.length,
+    }
     if (!this.isKnown(now)) {
       if (this.#probe) this.#silent++
       this.#probe = sent
     }
     this.#sentAt = now
-    this.#sent.add(sent)
+    this.#sent.push(sent)
     this.changed()
     return sent
   }
 
   /** The call has ended, well or not. */
   ended(sent: Sent, now: Milliseconds): void {
-    this.#sent.delete(sent)
+    const last = this.#sent.pop()!
+    if (last !== sent) {
+      this.#sent[sent.place] = last
+      last.place = sent.place
+    }
     if (this.#probe === sent || sent.closings === this.#closings) this.#probe = undefined
     this.#silent = 0
     // What was under way when a 429 came says nothing of what comes after it.
