@@ -131,12 +131,7 @@ export class Admission {
     permit.invalid = countsAsInvalid(answer)
     this.#learnLimits(permit, answer)
     const route = permit.call.route.name
-    if (verdict.kind === 'success' || (verdict.kind === 'refused' && answer.status !== 401)) {
-      if (this.tokens.proved(permit.call.tokenId)) this.#fleet?.announce(this.#alive(permit.call.tokenId), TOLD_MS)
-    } else if (verdict.kind === 'refused' && verdict.token === 'dead') {
-      const waitMs = this.tokens.died(permit.call.tokenId)
-      this.#fleet?.announce({ about: 'token', tokenId: permit.call.tokenId }, waitMs)
-    }
+    this.#learnToken(permit, answer, verdict)
     if (!isDiscordsWord(verdict)) return
     this.#egress.answered(route)
     if (!permit.probe) return
@@ -251,6 +246,17 @@ export class Admission {
     if (stranger) this.#budget.strangerSent()
     this.#buckets.latency.sent(permit.at)
     return permit
+  }
+
+  #learnToken({ call: { tokenId }, trial }: Permit, { status }: Answer, verdict: Verdict): void {
+    if (verdict.kind === 'success' || (verdict.kind === 'refused' && status !== 401)) {
+      // What was under way when its death was learnt shows only that it lived before.
+      if (!trial && this.tokens.isDead(tokenId)) return
+      if (this.tokens.proved(tokenId)) this.#fleet?.announce(this.#alive(tokenId), TOLD_MS)
+    } else if (verdict.kind === 'refused' && verdict.token === 'dead') {
+      const waitMs = this.tokens.died(tokenId)
+      this.#fleet?.announce({ about: 'token', tokenId }, waitMs)
+    }
   }
 
   #learnLimits(permit: Permit, head: Pick<Answer, 'status' | 'headers' | 'sentAt' | 'receivedAt'>): void {

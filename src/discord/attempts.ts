@@ -99,6 +99,7 @@ export class Attempts {
     }
     refuseDead()
     const permit = this.#admission.tryAdmit(errand) ?? (await this.#admission.admit(errand))
+    permit.trial = trial
     try {
       // Another call may have learned it while this one waited.
       refuseDead()

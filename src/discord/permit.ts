@@ -25,6 +25,8 @@ export class Permit<Bucket = unknown> {
   principal: PermitIssuer
   /** Whether this request finds out if the block is over. */
   probe = false
+  /** Whether this request finds out if a dead token lives after all. */
+  trial = false
   /** Whether its token has never been seen valid. */
   stranger = false
   /** Whether it was handed to a connection: Discord may have counted it. */

@@ -156,6 +156,19 @@ describe('a dead token', () => {
     expect(await holdfast.discordFetch('/x', 'abc')).toEqual({ id: '1' })
   })
 
+  test('stays dead though a call that was under way when it died is answered', async () => {
+    const { holdfast, settle } = scriptedDiscord()
+    const answered = Promise.withResolvers<readonly [number, unknown]>()
+    const asked = anyAnswer(({ path }) => (path === '/x' ? answered.promise : [401, UNAUTHORIZED]))
+    const underWay = holdfast.discordFetch('/x', 'abc')
+    await settle()
+    await failureOf(holdfast.getCurrentUser('abc'))
+    answered.resolve([200, { id: '1' }])
+    expect(await underWay).toEqual({ id: '1' })
+    expect(await failureOf(holdfast.discordFetch('/y', 'abc'))).toMatchObject({ status: 401, attempts: 0 })
+    expect(asked).toHaveLength(2)
+  })
+
   test('whose trial hangs is tried by the next after a minute, and not before', async () => {
     const { holdfast, clock, settle } = scriptedDiscord({ timeoutMs: 300_000 })
     let hang = false

@@ -30,12 +30,12 @@ const UNAUTHORIZED: Answer = [401, { message: '401: Unauthorized', code: 0 }]
 
 /** A Discord on a real socket, whose answers the test writes, and the processes that ask it. */
 async function openWorld(redis: string | RedisServer = REDIS_URL!) {
-  let answer: (path: string, token: string) => Answer = OK
+  let answer: (path: string, token: string) => Answer | Promise<Answer> = OK
   const asked: string[] = []
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
     const token = (request.headers.authorization ?? '').replace(/^\w+ /, '')
     asked.push(request.url!)
-    const [status, body, headers] = answer(request.url!, token)
+    const [status, body, headers] = await answer(request.url!, token)
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -193,6 +193,29 @@ describe.skipIf(!REDIS_URL).concurrent('what else one process learns', () => {
       await ask(who, ME, 'alive')
       world.asked.length = 0
     }
+  })
+
+  test('a dead token stays dead for all, though answers to what was under way come after its 401', async () => {
+    await using world = await openWorld()
+    const [a, b, c] = [await world.process(), await world.process(), await world.process()]
+    const answered = Promise.withResolvers<void>()
+    world.answers(async (path) => {
+      if (path === ME) return UNAUTHORIZED
+      await answered.promise
+      return OK(path)
+    })
+    const underWay = [a, b].map((who) => ask(who, GUILDS, 'dead'))
+    await until(() => world.asked.length === 2, 5_000, 'both calls to be under way')
+    await failureOf(ask(a, ME, 'dead'))
+    await sleep(NEWS_MS)
+    answered.resolve()
+    expect(await Promise.all(underWay)).toEqual([[], []])
+    await sleep(NEWS_MS)
+    world.answers(OK)
+    world.asked.length = 0
+    for (const who of [a, b, c, await world.process()])
+      expect(await failureOf(ask(who, ME, 'dead'))).toMatchObject({ status: 401, attempts: 0 })
+    expect(world.asked).toEqual([])
   })
 
   test('that an operator lifted a block: nobody waits for it any longer', async () => {
