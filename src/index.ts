@@ -18,6 +18,7 @@ export type { HoldfastOptions } from './config/holdfast-options.ts'
 export type { RedisOptions } from './config/redis.ts'
 export type { Priority } from './discord/call.ts'
 export type { DiscordFetchOptions } from './discord/call-options.ts'
+export type { DiscordHold } from './discord/holds.ts'
 export type { KnownGet } from './discord/known-routes.ts'
 export {
   ConfigError,

@@ -1,4 +1,4 @@
-import { DiscordAPIError, type Holdfast, HoldfastError, systemClock } from 'holdfast'
+import { DiscordAPIError, type DiscordHold, type Holdfast, HoldfastError, systemClock } from 'holdfast'
 import type { Finding } from './finding.ts'
 
 const REACH_TIMEOUT_MS = 5_000
@@ -83,6 +83,64 @@ export async function redis(holdfast: Holdfast): Promise<Finding[]> {
   ]
 }
 
+/** What is refused now, as far as it can be seen from here: what processes have told each other over Redis. Asked after `redis`. */
+export function refusals(holdfast: Holdfast): Finding[] {
+  if (holdfast.stats().redis !== 'up')
+    return [
+      {
+        name: 'refusals',
+        grade: 'note',
+        what: 'what running processes refuse cannot be seen from here: they share nothing',
+        change:
+          'ask a process itself: holdfast.holds() says what it would not send, the event auth.refused and the logger why',
+      },
+    ]
+  const holds = holdfast.holds()
+  if (holds.length === 0)
+    return [{ name: 'refusals', grade: 'ok', what: 'no process has told of a block, a hold or a dead token' }]
+  return holds.map(({ about, count, longestMs }) => {
+    return { name: `held-${about}`, ...HELD[about](count, `${Math.ceil(longestMs / 1000)} s`) }
+  })
+}
+
+const HELD: Readonly<Record<DiscordHold['about'], (count: number, time: string) => Omit<Finding, 'name'>>> = {
+  address: (_, time) => ({
+    grade: 'change',
+    what: `Discord blocks this address: nothing is sent for ${time}, and users see stale lists or 503`,
+    change: 'look at who else uses the address; who knows that it is over calls holdfast.liftBlock()',
+  }),
+  route: (count, time) => ({
+    grade: 'change',
+    what: `Discord blocks ${count} of its routes for this address, for up to ${time}; the others are open`,
+    change: 'call those routes less; the event discord.rate-limited with scope egress names them',
+  }),
+  'invalid-requests': (_, time) => ({
+    grade: 'change',
+    what: `nearly 10 000 requests of ten minutes were answered 401, 403 or 429: nothing is sent for ${time}, before Discord bans the address`,
+    change: 'find what sends them: the event discord.call tells each by route and status',
+  }),
+  strangers: (_, time) => ({
+    grade: 'change',
+    what: `too many tokens that were never valid were tried: none is for ${time}, and who is new cannot sign in`,
+    change: 'look for somebody who makes tokens up; limit the routes that take bearer tokens with a guard',
+  }),
+  resource: (count, time) => ({
+    grade: 'note',
+    what: `${count} guilds, channels or webhooks are held for everybody by a 429 of Discord, for up to ${time}`,
+    change: 'nothing, unless it stays: then ask for them less often',
+  }),
+  principal: (count, time) => ({
+    grade: 'note',
+    what: `${count} users or bots are held by a 429 of Discord, for up to ${time}`,
+    change: 'nothing, unless it stays: another program may spend their limits',
+  }),
+  token: (count, time) => ({
+    grade: 'note',
+    what: `Discord does not accept ${count} tokens, and they are not sent for up to ${time}: their users are answered 401`,
+    change: 'nothing, unless they are many: their users sign in anew, or the session resolver refreshes them',
+  }),
+}
+
 /** Whose the bot token is. */
 export async function botToken(holdfast: Holdfast): Promise<Finding[]> {
   const token = process.env.DISCORD_BOT_TOKEN?.trim()
@@ -97,7 +155,7 @@ export async function botToken(holdfast: Holdfast): Promise<Finding[]> {
         {
           name: 'bot-token',
           grade: 'change',
-          what: 'Discord does not accept DISCORD_BOT_TOKEN',
+          what: `Discord does not accept DISCORD_BOT_TOKEN${error.attempts === 0 ? '; a running process has met that, and nothing was sent' : ''}`,
           change: 'copy it anew from the application page',
         },
       ]

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { ConfigError, createHoldfast, type Holdfast, HoldfastError } from 'holdfast'
-import { botToken, clockAndReach, login, redis } from './doctor-checks.ts'
+import { botToken, clockAndReach, login, redis, refusals } from './doctor-checks.ts'
 import type { Finding } from './finding.ts'
 import { wrapped } from './terminal.ts'
 import { readWords } from './words.ts'
@@ -16,12 +16,14 @@ export async function doctor(words: readonly string[]): Promise<number> {
   const findings = [...readEnvFile(env), nodeVersion(), ...wrongSettings(), ...settings()]
   const holdfast = createHoldfast()
   try {
+    findings.push(...(await redis(holdfast)))
+    // Before anything is asked for here, so that it is what others met.
+    findings.push(...refusals(holdfast))
     // Where to call is not known, and Discord itself was not meant.
     const atDiscord = findings.some(({ what }) => what.includes('DISCORD_API_BASE_URL'))
       ? []
       : [clockAndReach(), botToken(holdfast), login()]
-    const checks = [...atDiscord, redis(holdfast), database(holdfast)]
-    for (const found of await Promise.all(checks)) findings.push(...found)
+    for (const found of await Promise.all([...atDiscord, database(holdfast)])) findings.push(...found)
   } finally {
     await holdfast.close()
   }

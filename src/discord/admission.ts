@@ -7,6 +7,7 @@ import type { Answer, Call } from './call.ts'
 import { Egress } from './egress.ts'
 import type { Errand } from './errand.ts'
 import type { Fleet, Notice } from './fleet.ts'
+import { type DiscordHold, summed } from './holds.ts'
 import { InvalidBudget } from './invalid-budget.ts'
 import type { Permit } from './permit.ts'
 import type { Principal } from './principal.ts'
@@ -61,6 +62,20 @@ export class Admission {
 
   get breakerState(): BreakerState {
     return this.#egress.state
+  }
+
+  /** What would not be sent at the moment, by kind. */
+  holds(): DiscordHold[] {
+    const strangersMs = this.#budget.strangersStoppedForMs()
+    return [
+      summed('address', [this.#egress.blockedMs]),
+      summed('route', this.#egress.blockedAloneMs()),
+      summed('invalid-requests', [this.#budget.stoppedForMs('page')]),
+      summed('strangers', strangersMs === 'soon' ? [] : [strangersMs]),
+      summed('resource', this.#resourceHolds.leftMs()),
+      summed('principal', this.#buckets.heldMs()),
+      summed('token', this.tokens.deadForMs()),
+    ].filter((hold) => hold !== undefined)
   }
 
   /** Ends what it does in the background. */

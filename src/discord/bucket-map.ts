@@ -59,6 +59,13 @@ export class BucketMap {
     return this.#busy.get(id)?.principal ?? this.#resting.peek(id)
   }
 
+  /** How long each principal is held by a 429. */
+  *heldMs(): Generator<Milliseconds> {
+    const principals = new Set(this.#resting.values())
+    for (const { principal } of this.#busy.values()) principals.add(principal)
+    for (const principal of principals) yield principal.heldMs()
+  }
+
   /** Two names turned out to be one principal: what either did binds both, also what is under way. */
   same(name: string, alias: string): void {
     const principal = this.find(name)

@@ -17,6 +17,7 @@ import type { Answer, AnswerHeaders, Call } from './call.ts'
 import { type CallContext, type DiscordFetchOptions, toCall, toPolicy } from './call-options.ts'
 import { Errand, type ErrandNeeds, type RetryPolicy } from './errand.ts'
 import type { Fleet } from './fleet.ts'
+import type { DiscordHold } from './holds.ts'
 import type { GetResult, KnownGet } from './known-routes.ts'
 import { formsHeld, OAUTH_POLICY, type OAuthPath, oauthCall } from './oauth-call.ts'
 import { readAnswer } from './read-answer.ts'
@@ -263,6 +264,10 @@ export class DiscordClient {
   /** An operator knows that a block of our address is over: everything goes on at once, in every process. */
   liftBlock(): void {
     this.#admission.liftBlock()
+  }
+
+  holds(): DiscordHold[] {
+    return this.#admission.holds()
   }
 
   stats() {

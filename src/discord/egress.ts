@@ -54,6 +54,17 @@ export class Egress {
     return Math.max(routeMs, elsewhereMs)
   }
 
+  /** How long nothing at all is sent. */
+  get blockedMs(): Milliseconds {
+    return this.#breaker.state === 'open' ? this.#breaker.closedForMs : 0
+  }
+
+  /** How long each route is blocked where everything else is open. */
+  *blockedAloneMs(): Generator<Milliseconds> {
+    const now = this.#clock.monotonic()
+    for (const { until, alone } of this.#routes.values()) if (alone) yield until - now
+  }
+
   pass(route: string): 'pass' | 'probe' | 'wait' {
     if (this.closedForMs(route) > 0) return 'wait'
     if (this.#breaker.state === 'open' && this.#breaker.closedForMs > 0) {

@@ -125,6 +125,14 @@ export class Principal implements PermitIssuer {
     return globalMs > ownMs ? { ms: globalMs, scope: 'global' } : { ms: ownMs, scope: 'user' }
   }
 
+  /** How much longer a 429 forbids some call, whichever it is. */
+  heldMs(): Milliseconds {
+    let until = this.#global.heldUntil
+    for (const bucket of this.#buckets.values()) until = Math.max(until, bucket.heldUntil)
+    for (const routeUntil of this.#routeHolds.values()) until = Math.max(until, routeUntil)
+    return Math.max(0, until - this.#known.clock.monotonic())
+  }
+
   #heldRouteUntil({ route }: Pick<Call, 'route'>): Milliseconds {
     return this.#routeHolds.size === 0 ? 0 : (this.#routeHolds.get(route.key) ?? 0)
   }

@@ -18,6 +18,12 @@ export class ResourceHolds {
     this.#until.set(route.key, Math.max(this.#until.get(route.key) ?? 0, this.#clock.monotonic() + forMs))
   }
 
+  /** How long each resource is held. */
+  *leftMs(): Generator<Milliseconds> {
+    const now = this.#clock.monotonic()
+    for (const until of this.#until.values()) yield until - now
+  }
+
   heldForMs(route: Pick<Route, 'key'>): Milliseconds {
     // Nearly always there is none, and then nothing is looked up.
     if (this.#until.size === 0) return 0

@@ -57,6 +57,12 @@ export class TokenMemory {
     return this.#dead.size > 0 && this.#dead.get(tokenId) !== undefined
   }
 
+  /** How long each dead token is not tried. */
+  *deadForMs(): Generator<Milliseconds> {
+    const now = this.#clock.monotonic()
+    for (const { untilMs } of this.#dead.values()) yield untilMs - now
+  }
+
   /** Whether a dead token may be tried again by one call. */
   trialDue(tokenId: string): boolean {
     const death = this.#dead.get(tokenId)

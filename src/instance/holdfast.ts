@@ -12,6 +12,7 @@ import { GracefulCache } from '../cache/graceful-cache.ts'
 import { readConfig } from '../config/config.ts'
 import type { HoldfastOptions } from '../config/holdfast-options.ts'
 import { DiscordClient } from '../discord/discord-fetch.ts'
+import type { DiscordHold } from '../discord/holds.ts'
 import { userAgent } from '../discord/user-agent.ts'
 import { Events, type HoldfastEvent } from '../events/events.ts'
 import { Log } from '../events/log.ts'
@@ -81,6 +82,12 @@ export interface Holdfast {
    * process of the fleet, instead of after the block's own time. If it is not over, the next answer says so.
    */
   liftBlock(): void
+  /**
+   * What this process would not send to Discord at the moment, by kind, with how many and for how long; empty where
+   * nothing is held. With Redis that is what the whole fleet has met. Looks through all of it: for diagnosis, not for
+   * every request.
+   */
+  holds(): readonly DiscordHold[]
   stats(): HoldfastStats
   /** Ends background work and connections; waits at most `deadlineMs` (default 5 000) for loads under way. Idempotent. */
   close(options?: { deadlineMs?: Milliseconds }): Promise<void>
@@ -275,6 +282,7 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
     },
     on: (listener) => events.on(listener),
     liftBlock: () => discord.liftBlock(),
+    holds: () => discord.holds(),
     stats: () => ({
       cache: cache.stats(),
       discord: discord.stats(),

@@ -4,11 +4,18 @@ import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startSimulator } from 'holdfast/simulator'
-import { describe, expect, test } from 'vitest'
+import { createHoldfast, type Holdfast } from 'holdfast'
+import { type Simulator, startSimulator } from 'holdfast/simulator'
+import { describe, expect, inject, test } from 'vitest'
 import { run } from './command.ts'
 
 const SECRET = 'a-secret-that-nobody-may-see'
+const FLEET_SECRET = 'a-secret-of-thirty-two-bytes-or-more-for-tests'
+
+/** Resolves once what an instance has said so far is in Redis: commands of one connection are answered in their order. */
+async function told(holdfast: Holdfast): Promise<void> {
+  await holdfast.cache.set('told', 1)
+}
 
 /** A port on which nobody listens. */
 async function closedPort(): Promise<number> {
@@ -225,6 +232,86 @@ describe.concurrent('holdfast doctor', () => {
         what: expect.stringContaining('DISCORD_API_MAX_RETRIES'),
       }),
     )
+  })
+
+  test('without Redis it says that what running processes refuse cannot be seen, and where to ask', async () => {
+    await using discord = await startSimulator()
+    const { code, out } = await run(['doctor'], { DISCORD_API_BASE_URL: discord.url })
+    expect(code).toBe(0)
+    expect(out.replaceAll(/\s+/g, ' ')).toContain('ask a process itself: holdfast.holds()')
+  })
+
+  const REDIS_URL = inject('redisUrl')
+  const ofFleet = (discord: Simulator) => ({
+    DISCORD_API_BASE_URL: discord.url,
+    DISCORD_CLIENT_ID: discord.clientId,
+    DISCORD_BOT_TOKEN: discord.botToken,
+    REDIS_URL: REDIS_URL!,
+    HOLDFAST_SECRET: FLEET_SECRET,
+  })
+  /** A process of the same application, which meets trouble and tells it. */
+  const processOf = (discord: Simulator) =>
+    createHoldfast({
+      discord: { baseUrl: discord.url, clientId: discord.clientId, botToken: discord.botToken, maxRetries: 0 },
+      redis: REDIS_URL!,
+      secret: FLEET_SECRET,
+    })
+
+  test.skipIf(!REDIS_URL)('finds that no process has told of trouble', async () => {
+    await using discord = await startSimulator()
+    const { code, out } = await run(['doctor'], ofFleet(discord))
+    expect([code, out]).toEqual([
+      0,
+      expect.stringContaining('✓ no process has told of a block, a hold or a dead token'),
+    ])
+  })
+
+  test.skipIf(!REDIS_URL)(
+    'tells what a running process refuses: a block, with how long, though it is reached itself',
+    async () => {
+      await using discord = await startSimulator()
+      await using met = processOf(discord)
+      await met.ready({ deadlineMs: 10_000 })
+      const ban = discord.fault('ban', { retryAfterMs: 600_000 })
+      await met.getCurrentUser(discord.users[0]!.accessToken).catch(() => {})
+      ban()
+      await told(met)
+      const { code, out } = await run(['doctor', '--json'], ofFleet(discord))
+      const said = JSON.parse(out)
+      expect([code, said.ok]).toEqual([1, false])
+      expect(said.findings).toContainEqual({
+        name: 'held-address',
+        grade: 'change',
+        what: expect.stringMatching(/^Discord blocks this address: nothing is sent for (59\d|600) s/),
+        change: expect.stringContaining('liftBlock()'),
+      })
+    },
+  )
+
+  test.skipIf(!REDIS_URL)('tells of holds and of a dead bot token, sends that no more, and names nobody', async () => {
+    await using discord = await startSimulator()
+    await using met = processOf(discord)
+    await met.ready({ deadlineMs: 10_000 })
+    const [user] = discord.users
+    discord.fault('rate-limit', { route: '/users/@me/guilds', retryAfterMs: 300_000 })
+    await met.getUserGuilds(user!.accessToken).catch(() => {})
+    for (let time = 0; time < 2; time++)
+      await met.getCurrentUser('a-bot-token-that-was-reset', { tokenType: 'Bot' }).catch(() => {})
+    await told(met)
+    const calls = discord.calls.length
+    const { code, out } = await run(['doctor'], {
+      ...ofFleet(discord),
+      DISCORD_BOT_TOKEN: 'a-bot-token-that-was-reset',
+    })
+    const words = out.replaceAll(/\s+/g, ' ')
+    expect(code).toBe(1)
+    expect(words).toMatch(/· 1 users or bots are held by a 429 of Discord, for up to (29\d|300) s/)
+    expect(words).toMatch(/· Discord does not accept 1 tokens/)
+    expect(words).toContain(
+      '✗ Discord does not accept DISCORD_BOT_TOKEN; a running process has met that, and nothing was sent',
+    )
+    expect(discord.calls.slice(calls).map(({ path }) => path)).not.toContain('/users/@me')
+    for (const hidden of [user!.id, user!.accessToken, 'a-bot-token-that-was-reset']) expect(out).not.toContain(hidden)
   })
 
   test('tries whether id and secret of the application belong together', async () => {
