@@ -66,6 +66,8 @@ export class Asked implements PassDecision, Refusable {
   readonly route: Route
   readonly rule: Rule
   place: Place | undefined
+  /** Asked by `arrive`: nobody settles it, so it may hold nothing. */
+  readonly arriving: boolean
   readonly #needs: DecisionNeeds
   #request: GuardRequest
   #limits: readonly AppliedLimit[] = NOTHING
@@ -74,10 +76,11 @@ export class Asked implements PassDecision, Refusable {
   #settled = false
   #refunded = false
 
-  constructor(needs: DecisionNeeds, request: GuardRequest, route: Route) {
+  constructor(needs: DecisionNeeds, request: GuardRequest, route: Route, arriving: boolean) {
     this.#needs = needs
     this.#request = request
     this.route = route
+    this.arriving = arriving
     this.rule = route.ruleFor(request.method)
   }
 

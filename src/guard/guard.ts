@@ -91,6 +91,8 @@ export interface GuardNeeds extends RefusalNeeds, Omit<DecisionNeeds, 'onRefunde
 interface Arrival {
   /** Its place under the ceiling of its address. */
   ceiling: Taken | undefined
+  /** A dry run has told that it would have been turned away there: once is enough. */
+  readonly turnedAway: boolean
 }
 
 /** Said while the store of a limit that is `closed` cannot be asked. */
@@ -115,14 +117,19 @@ export class RequestGuard implements Guard {
   }
 
   arrive(request: GuardRequest): GuardDecision {
-    const asked = this.#ask(request)
+    const asked = this.#ask(request, true)
     if (this.#isDeniedAddress(request)) return this.#forbid(asked)
     if (asked.route.isHealth) return asked
     return this.#arrive(asked) ?? asked
   }
 
   check(request: GuardRequest): GuardDecision | Promise<GuardDecision> {
-    const asked = this.#ask(request)
+    const asked = this.#ask(request, false)
+    const arrival = this.#anyArrived ? this.#arrivals.get(request) : undefined
+    if (arrival?.turnedAway) {
+      this.#enter(asked)
+      return this.#admit(asked)
+    }
     if (this.#isDeniedAddress(request)) return this.#forbid(asked)
     if (asked.route.isHealth) return this.#admit(asked)
     const { shedding, identification, identifiesKnown } = this.#needs
@@ -131,7 +138,6 @@ export class RequestGuard implements Guard {
     // Before anything is awaited: else any number would come in while they wait.
     this.#enter(asked)
     try {
-      const arrival = this.#anyArrived ? this.#arrivals.get(request) : undefined
       const known = isKnown(request)
       if (known ? !identifiesKnown : !identification.asks) return this.#checkAs(asked, request, arrival, level)
       if (!known && !arrival) {
@@ -170,8 +176,8 @@ export class RequestGuard implements Guard {
     return this.#closing
   }
 
-  #ask(request: GuardRequest): Asked {
-    return new Asked(this.#decisions, request, this.#needs.routes.of(request.path, request.basePath))
+  #ask(request: GuardRequest, arriving: boolean): Asked {
+    return new Asked(this.#decisions, request, this.#needs.routes.of(request.path, request.basePath), arriving)
   }
 
   #enter(asked: Asked): void {
@@ -206,9 +212,13 @@ export class RequestGuard implements Guard {
       if (!ceiling.admitted) return this.#refuse(asked, { kind: 'ip', limits: ceilings, taken: ceiling })
     }
     // It is not under way yet: whoever arrives is counted by `check`, so that a decision nobody settles costs nothing.
-    this.#anyArrived = true
-    this.#arrivals.set(request, { ceiling })
+    this.#note(request, { ceiling, turnedAway: false })
     return undefined
+  }
+
+  #note(request: GuardRequest, arrival: Arrival): void {
+    this.#anyArrived = true
+    this.#arrivals.set(request, arrival)
   }
 
   #checkAs(
@@ -303,6 +313,10 @@ export class RequestGuard implements Guard {
     if (!dryRun) {
       asked.place?.leave()
       return refused
+    }
+    if (asked.arriving) {
+      this.#note(asked.request, { ceiling: undefined, turnedAway: true })
+      return asked
     }
     this.#enter(asked)
     return this.#admit(asked.spare(reason.limits, reason.counts))
