@@ -20,6 +20,7 @@ import { AUTH_DOOR_TABLE, authenticate, type DoorAuthOptions } from './authentic
 import { guardOfDoor } from './guard-option.ts'
 import { answerLogin, type LoginDoorOptions } from './login-options.ts'
 import { headersOf, webRequestOf } from './node-exchange.ts'
+import { isOver } from './node-guard.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -95,27 +96,44 @@ export const holdfast: FastifyPluginAsync<FastifyHoldfastOptions> = Object.assig
 
 function guardAll(app: FastifyInstance, guard: Guard, isOwn: boolean): void {
   app.addHook('onRequest', async (request, reply) => {
+    // Its client left while a hook in front was waiting: no end of it will be told, so nothing may begin.
+    if (isOver(reply.raw)) return reply.hijack()
     let gone = false
     const leave = () => {
       gone = true
     }
     reply.raw.once('close', leave)
     const decision = await guard.check(guardRequest(request))
-    if (decision.action === 'pass' && gone) void decision.settle(0)
-    if (gone || reply.sent) return reply
+    if (gone || reply.sent) {
+      if (decision.action === 'pass') void decision.settle(0)
+      // Else Fastify would go on to the handler.
+      return reply.hijack()
+    }
     for (const [name, value] of decision.headers) reply.header(name, value)
     if (decision.action === 'refuse') return reply.code(decision.status).send(decision.body)
     request.guard = decision
     // An answer that was cut off was not the one it says: its status gives nothing back.
-    reply.raw.once('close', () => void decision.settle(reply.raw.writableFinished ? reply.raw.statusCode : 0))
+    reply.raw.once('close', () => {
+      const settled = decision.settle(reply.raw.writableFinished ? reply.raw.statusCode : 0)
+      // What a store says of a refund is nobody's to hear here; a misuse of the store is told by the next decision.
+      if (settled) settled.catch(() => {})
+    })
     return undefined
   })
   // Before the answer goes out, so that whoever reads it finds the places given back.
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', async (request, reply, payload) => {
+    // A stream is under way until it ends.
+    if (isStream(payload)) return
     await (request.guard as PassDecision | undefined)?.settle(reply.statusCode)
   })
   if (isOwn) app.addHook('onClose', () => guard.close())
 }
+
+/** What Fastify sends bit by bit: streams of Node and of the web, and a Response, whose body is one. */
+const isStream = (payload: unknown) =>
+  payload instanceof Response ||
+  payload instanceof ReadableStream ||
+  typeof (payload as { pipe?: unknown } | null | undefined)?.pipe === 'function'
 
 /** Before Fastify parses: the login reads bytes, and what is for somebody else still has all of its own. */
 function loginRoutes(app: FastifyInstance, options: LoginDoorOptions): void {

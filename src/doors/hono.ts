@@ -12,7 +12,7 @@ import { GUARD_TABLE, type GuardOptions } from '../instance/guard-options.ts'
 import { AUTH_DOOR_TABLE, authenticate, type DoorAuthOptions } from './authenticate.ts'
 import { GUARD_OPTION, guardOfDoor } from './guard-option.ts'
 import { answerLogin, LOGIN_DOOR_TABLE, type LoginDoorOptions } from './login-options.ts'
-import { answerOf, targetOf } from './web-guard.ts'
+import { answerOf, nobodyWaits, targetOf } from './web-guard.ts'
 
 declare module 'hono' {
   /** What a context has behind this package's middleware. */
@@ -80,8 +80,11 @@ export function guard(options: HonoGuardOptions = {}): HonoGuard {
     // A client that leaves ends its place among those under way.
     const { signal } = context.req.raw
     const leave = () => void decision.settle(0)
-    if (signal.aborted) leave()
-    else signal.addEventListener('abort', leave, { once: true })
+    if (signal.aborted) {
+      leave()
+      return nobodyWaits()
+    }
+    signal.addEventListener('abort', leave, { once: true })
     try {
       // What a handler throws is an answer by then, of `app.onError`.
       await next()

@@ -27,6 +27,8 @@ export interface NodeResponse {
   readonly writableEnded: boolean
   readonly headersSent?: boolean
   readonly destroyed?: boolean
+  /** What carries it in HTTP/2, whose answers do not say themselves that they are destroyed. */
+  readonly stream?: { readonly destroyed: boolean } | undefined
   setHeader(name: string, value: string): unknown
   end(body?: string): unknown
   on(event: 'finish' | 'close', listener: () => void): unknown
@@ -62,6 +64,8 @@ function decide(
   response: NodeResponse,
   next: Next,
 ): void {
+  // Its client left while something in front was waiting: no end of it will be told, so nothing may begin.
+  if (isOver(response)) return
   let goesOn: boolean
   try {
     const decision = check()
@@ -82,8 +86,7 @@ function wait(decision: Promise<GuardDecision>, request: NodeRequest, response: 
   })
   decision
     .then((decided) => {
-      if (!gone && response.destroyed !== true && response.headersSent !== true)
-        return carryOut(decided, request, response)
+      if (!gone && !isOver(response) && response.headersSent !== true) return carryOut(decided, request, response)
       // Nobody waits for this any more: no handler runs, and the place is free at once.
       if (decided.action === 'pass') void decided.settle(0)
       return false
@@ -95,8 +98,6 @@ function wait(decision: Promise<GuardDecision>, request: NodeRequest, response: 
 /** Whether the request goes on. */
 function carryOut(decision: GuardDecision, request: NodeRequest, response: NodeResponse): boolean {
   if (decision.action === 'refuse') return !refuse(decision, response)
-  const { headers } = decision
-  for (let index = 0; index < headers.length; index++) response.setHeader(headers[index]![0], headers[index]![1])
   request.guard = decision
   const settle = () => {
     // An answer that was cut off was not the one it says: its status gives nothing back.
@@ -107,8 +108,15 @@ function carryOut(decision: GuardDecision, request: NodeRequest, response: NodeR
   // After `finish` comes `close`, always; but a 409 is given back before the client has read it.
   response.on('finish', settle)
   response.on('close', settle)
+  // Last: where the head is gone already this throws, and the place must come back even so.
+  const { headers } = decision
+  for (let index = 0; index < headers.length; index++) response.setHeader(headers[index]![0], headers[index]![1])
   return true
 }
+
+/** Whether an answer has ended or was cut off. Whoever listens for that now hears nothing. */
+export const isOver = ({ destroyed, stream }: Pick<NodeResponse, 'destroyed' | 'stream'>) =>
+  destroyed === true || stream?.destroyed === true
 
 function refuse(decision: Extract<GuardDecision, { action: 'refuse' }>, response: NodeResponse): true {
   for (const [name, value] of decision.headers) response.setHeader(name, value)

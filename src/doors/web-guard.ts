@@ -105,8 +105,11 @@ export async function settled(
   decisions.set(request, decision)
   const { signal } = request
   const leave = () => void decision.settle(0)
-  if (signal.aborted) leave()
-  else signal.addEventListener('abort', leave, { once: true })
+  if (signal.aborted) {
+    leave()
+    return nobodyWaits()
+  }
+  signal.addEventListener('abort', leave, { once: true })
   try {
     // A handler that returns nothing is an error of its own, which its framework tells of.
     const response: Response | undefined = await run()
@@ -120,6 +123,9 @@ export async function settled(
     signal.removeEventListener('abort', leave)
   }
 }
+
+/** Of a request whose client left before its handler began, which then does not run. Nobody reads it. */
+export const nobodyWaits = () => new Response(null, { status: 499 })
 
 export function withHeaders(response: Response, headers: GuardDecision['headers']): Response {
   try {

@@ -105,6 +105,51 @@ describe('on node:http and Express', () => {
   })
 })
 
+describe('in front of what was answered already, and in a dry run', () => {
+  test('a guard that cannot write its headers any more goes to next with an error, and keeps no place', async () => {
+    const app = express()
+    const middleware = expressGuard({
+      guard: createGuard({ rules: { '*': '1000/minute' }, shedding: { maxInFlight: 2 } }),
+    })
+    app.use((request, response, next) => {
+      if (request.path === '/begun') response.write('begun')
+      next()
+    })
+    app.use(middleware)
+    app.use((_request, response) => void response.end('in'))
+    app.use(((_error: unknown, _q: unknown, response: express.Response, _n: unknown) => void response.end()) as never)
+    const port = await serve(app)
+    const post = (path: string) => fetch(`http://127.0.0.1:${port}${path}`, { method: 'POST' })
+    for (let time = 0; time < 3; time++) expect(await (await post('/begun')).text()).toBe('begun')
+    expect((await post('/x')).status).toBe(200)
+    await middleware.close()
+  })
+
+  test('arrive in front of check: each request is told of and passes once, and none is under way for ever', async () => {
+    const app = express()
+    const made = createGuard({
+      dryRun: true,
+      addressPerMinute: 1,
+      deny: { addresses: ['203.0.113.0/24'] },
+      rules: { '*': '1000/minute' },
+      shedding: { maxInFlight: 3 },
+      remoteAddress: (request) => request.header('x-from') ?? undefined,
+    })
+    const middleware = expressGuard({ guard: made })
+    app.use(middleware.arrive, middleware)
+    app.use((_request, response) => void response.end('in'))
+    const port = await serve(app)
+    const post = async (from: string) =>
+      (await fetch(`http://127.0.0.1:${port}/x`, { method: 'POST', headers: { 'x-from': from } })).status
+    const all = []
+    for (let time = 0; time < 5; time++) all.push(await post('198.51.100.1'))
+    all.push(await post('203.0.113.7'))
+    expect(all).toEqual([200, 200, 200, 200, 200, 200])
+    expect(made.stats()).toMatchObject({ passed: 6, refused: 5, shed: 0 })
+    await middleware.close()
+  })
+})
+
 describe('around web-standard handlers', () => {
   const base = { remoteAddress: () => '203.0.113.7', shedding: { maxInFlight: 1 } } as const
   const request = (init: RequestInit = {}) => new Request('http://app.example/api/x', { method: 'POST', ...init })
