@@ -325,8 +325,8 @@ interface Hold {
 
 /** How long newcomers to the fleet are told that a token lives after all: as long as they may hear that it died. */
 const TOLD_MS: Milliseconds = 60 * 60 * 1000
-/** And that a block was lifted. Who comes later finds out with a probe of its own. */
-const LIFT_TOLD_MS: Milliseconds = 60 * 1000
+/** And that a block was lifted: blocks of a day are known, and newcomers may hear of them until they end. */
+const LIFT_TOLD_MS: Milliseconds = 24 * 60 * 60 * 1000
 
 /** Whose limits a token spends whose user is not known. */
 export function principalOfToken(tokenId: string): string {

@@ -25,8 +25,10 @@ interface Listener {
 interface Opened {
   readonly kind: string
   readonly details: Details
-  /** Which message it is: no two are the same. */
+  /** Which message of its sender it is, and of whom: no two are the same. */
+  readonly number: number
   readonly name: string
+  readonly own: boolean
   /** When it was sealed, on Redis's clock. */
   readonly sealedAtMs: Milliseconds
 }
@@ -77,21 +79,27 @@ export class Backplane {
   }
 
   /**
-   * Hands on a message that was kept for us. Its last detail is how long it held when it was sealed; the listener is
-   * given how long it still holds: the time beside it is not sealed, so it may shorten that and not prolong it.
+   * Hands on messages that were kept, in the order in which they were said: the later word counts. Our own as well, or an
+   * earlier word of somebody else would stand again. The last detail of each is how long it held when it was sealed; the
+   * listener is given how long it still holds: the time beside it is not sealed, so it may shorten that and not prolong it.
    */
-  deliver(sealed: string, forMs: Milliseconds): void {
-    const opened = this.#open(sealed)
-    if (!opened) return
-    const now = this.#connection.time.now() ?? opened.sealedAtMs
-    const leftMs = Math.min(forMs, Number(opened.details.at(-1)) - Math.max(0, now - opened.sealedAtMs))
-    if (leftMs > 0) this.#listeners.get(opened.kind)?.hear([...opened.details.slice(0, -1), leftMs], 0)
+  deliver(kept: ReadonlyArray<readonly [sealed: string, forMs: Milliseconds]>): void {
+    const opened = kept.flatMap(([sealed, forMs]) => {
+      const message = this.#open(sealed)
+      return message ? [{ ...message, forMs }] : []
+    })
+    opened.sort((one, other) => one.sealedAtMs - other.sealedAtMs || one.number - other.number)
+    for (const { kind, details, sealedAtMs, forMs } of opened) {
+      const now = this.#connection.time.now() ?? sealedAtMs
+      const leftMs = Math.min(forMs, Number(details.at(-1)) - Math.max(0, now - sealedAtMs))
+      if (leftMs > 0) this.#listeners.get(kind)?.hear([...details.slice(0, -1), leftMs], 0)
+    }
   }
 
   #receive(message: Buffer): void {
     const text = message.toString('latin1')
     const opened = this.#open(text.slice(TIME_DIGITS))
-    const listener = opened && this.#listeners.get(opened.kind)
+    const listener = opened && !opened.own && this.#listeners.get(opened.kind)
     if (!listener || this.#wasHeard(opened.name)) return
     if (listener.onlyCurrent && !this.#isCurrent(opened)) return
     listener.hear(opened.details, Number(text.slice(0, TIME_DIGITS)))
@@ -115,12 +123,12 @@ export class Backplane {
     return false
   }
 
-  /** Undefined for what is our own, and for what nobody with our secret has written. */
+  /** Undefined for what nobody with our secret has written. */
   #open(sealed: string): Opened | undefined {
     const opened = this.#ring.open(Buffer.from(sealed, 'base64'), this.channel)
     if (opened === undefined) return undefined
     const [sender, number, sealedAtMs, kind, ...details]: [string, number, number, string, ...Array<string | number>] =
       JSON.parse(opened)
-    return sender === this.#self ? undefined : { kind, details, sealedAtMs, name: `${sender} ${number}` }
+    return { kind, details, sealedAtMs, number, name: `${sender} ${number}`, own: sender === this.#self }
   }
 }

@@ -149,7 +149,9 @@ export class FleetBoard implements Fleet, ConnectionHooks {
     this.#unsaid = this.#unsaid.filter((one) => one.until > now && !unsaid.includes(one))
     const [board, totals] = await Promise.all([redis.run(BOARD, [this.#board], [NOTICES]), this.#totals(redis)])
     const held = board as string[]
-    for (let at = 0; at + 1 < held.length; at += 2) this.#backplane.deliver(held[at]!, Number(held[at + 1]))
+    this.#backplane.deliver(
+      Array.from({ length: held.length / 2 }, (_, at) => [held[at * 2]!, Number(held[at * 2 + 1])]),
+    )
     this.#listener?.invalidTotals(totals)
   }
 

@@ -4,9 +4,11 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createHoldfast, type DiscordFetchOptions, type Holdfast } from 'holdfast'
 import { describe, expect, test } from 'vitest'
+import { DiscordClient } from '../../src/discord/discord-fetch.ts'
 import type { FleetNews, InvalidRequests, Notice } from '../../src/discord/fleet.ts'
 import { routeOf } from '../../src/discord/route.ts'
-import { systemClock } from '../../src/time/clock.ts'
+import { Events } from '../../src/events/events.ts'
+import { type Clock, systemClock } from '../../src/time/clock.ts'
 import {
   beside,
   freshNamespace,
@@ -19,7 +21,7 @@ import {
   until,
 } from '../redis/room.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
-import { failureOf, HEADERS, LIMITED } from './scripted-discord.ts'
+import { answeringDispatcher, failureOf, HEADERS, LIMITED } from './scripted-discord.ts'
 
 /** How soon others respect what one has met; on a busy machine. */
 const NEWS_MS = 150
@@ -338,6 +340,89 @@ describe.skipIf(!REDIS_URL)('news', () => {
       expect(forMs).toBeGreaterThan(10_000)
       expect(forMs).toBeLessThan(19_900)
     }
+    for (const { connection } of [a, b, late]) connection.close()
+  })
+})
+
+/** What a process of the fleet asks Discord with, at a time of its own. */
+function openClient(
+  room: Room,
+  dispatcher: ReturnType<typeof answeringDispatcher>['dispatcher'],
+  clock: Clock = systemClock,
+) {
+  return new DiscordClient({
+    baseUrl: new URL('https://discord.test/api/v10'),
+    userAgent: 'test',
+    timeoutMs: 10_000,
+    clock,
+    random: () => 0,
+    events: new Events(clock),
+    maxRetries: 0,
+    retryDelayMs: 1000,
+    maxWaitMs: 0,
+    retryOn: 'rate-limit',
+    dispatcher,
+    fleet: room.fleet,
+  })
+}
+
+describe.skipIf(!REDIS_URL).concurrent('of two notices the later counts', () => {
+  test('for who comes later and who comes back: a lifted block, whichever would have lasted longer', async () => {
+    await using world = await openWorld()
+    const [a, b] = [await world.process(), await world.process()]
+    world.answers(() => [429, {}, { 'retry-after': '80000' }])
+    await failureOf(ask(a, ME, 'token'))
+    await until(() => b.stats().discord.breaker === 'open', 2_000, 'the ban to be known')
+    world.answers(OK)
+    b.liftBlock()
+    await until(() => a.stats().discord.breaker === 'closed', 2_000, 'the lift to be known')
+    expect(await ask(await world.process(), ME, 'token')).toEqual({ id: '1' })
+    world.answers(() => [429, {}, { 'retry-after': '30' }])
+    await failureOf(ask(b, ME, 'token'))
+    expect(await failureOf(ask(await world.process(), ME, 'token'))).toMatchObject({ local: true, scope: 'egress' })
+  })
+
+  test('for who lifted it, and loses its connection afterwards', async () => {
+    const [a, b] = (await openFleet(2)) as [Room, Room]
+    const { dispatcher } = answeringDispatcher(() => [200, { id: '1' }])
+    const client = openClient(b, dispatcher)
+    a.fleet.announce({ about: 'egress', route: 'GET /x' }, 80_000)
+    await until(() => client.stats().breaker === 'open', 2_000, 'the ban to be known')
+    client.liftBlock()
+    const { told } = listenTo(a)
+    await until(() => told.length === 1, 2_000, 'the lift to be known')
+    b.connection.renew()
+    await b.away()
+    await b.up()
+    expect(await client.fetch('/x', 'abc')).toEqual({ id: '1' })
+    await client.close()
+    for (const { connection } of [a, b]) connection.close()
+  })
+
+  test.each(['tried again', 'issued again'])('about a token: where it is %s, it lives for all', async (how) => {
+    const [a, b] = (await openFleet(2)) as [Room, Room]
+    let passedMs = 0
+    // Only the token's time passes: what time it is in Redis is estimated anew every 5 s at the latest.
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + passedMs }
+    let dead = true
+    const { asked, dispatcher } = answeringDispatcher(() => (dead ? [401, UNAUTHORIZED[1]] : [200, { id: '1' }]))
+    const [one, other] = [openClient(a, dispatcher, clock), openClient(b, dispatcher)]
+    await failureOf(one.getCurrentUser('abc'))
+    await sleep(NEWS_MS)
+    expect(await failureOf(other.fetch('/x', 'abc'))).toMatchObject({ status: 401, attempts: 0 })
+    dead = false
+    if (how === 'tried again') {
+      passedMs = 10 * 60_000
+      await one.getCurrentUser('abc')
+    } else one.tokenIssued('abc')
+    await until(() => other.isDeadToken('abc') === false, 2_000, 'the news')
+    expect(await other.fetch('/x', 'abc')).toEqual({ id: '1' })
+    const late = openRoom({ namespace: a.namespace })
+    const third = openClient(late, dispatcher)
+    await late.up()
+    expect(await third.fetch('/x', 'abc')).toEqual({ id: '1' })
+    expect(asked).toHaveLength(how === 'tried again' ? 4 : 3)
+    for (const client of [one, other, third]) await client.close()
     for (const { connection } of [a, b, late]) connection.close()
   })
 })

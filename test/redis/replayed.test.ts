@@ -71,10 +71,32 @@ describe('a message that holds for its moment', () => {
     receiver.backplane.on('notice', ([, forMs]) => heldFor.push(forMs))
     const sealed = sender.backplane.sealed(['notice', 'x', 5_000])
     clock.nowMs += 3_000
-    receiver.backplane.deliver(sealed, 1e12)
+    receiver.backplane.deliver([[sealed, 1e12]])
     expect(heldFor).toEqual([2_000])
     clock.nowMs += 3_000
-    receiver.backplane.deliver(sealed, 1e12)
+    receiver.backplane.deliver([[sealed, 1e12]])
     expect(heldFor).toEqual([2_000])
+  })
+
+  test('and others are handed on in the order in which they were said, our own among them', () => {
+    const clock = { nowMs: 1_000_000 }
+    const [one, other] = [at(clock), at(clock)]
+    const heard: unknown[] = []
+    one.backplane.on('notice', ([what]) => heard.push(what))
+    const said: Array<readonly [string, number]> = []
+    const say = ({ backplane }: typeof one, what: string, forMs: number) =>
+      said.push([backplane.sealed(['notice', what, forMs]), forMs])
+    say(other, 'shut', 60_000)
+    say(other, 'shut on', 40_000)
+    clock.nowMs++
+    say(one, 'open', 50_000)
+    clock.nowMs++
+    say(other, 'shut again', 30_000)
+    said.sort(([, first], [, second]) => first - second)
+    one.backplane.deliver([...said, ['rubbish', 10_000]])
+    expect(heard).toEqual(['shut', 'shut on', 'open', 'shut again'])
+    // What is published is another matter: we know what we said.
+    one.hear(one.backplane.message(['notice', 'own'])[1])
+    expect(heard).toHaveLength(4)
   })
 })
