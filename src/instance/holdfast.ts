@@ -1,7 +1,7 @@
 import type { Auth } from '../auth/auth.ts'
 import { AuthError } from '../auth/auth-error.ts'
 import { bearerSession } from '../auth/bearer.ts'
-import type { OwnSessionResolver } from '../auth/find-session.ts'
+import { type OwnSessionResolver, RESOLVER_DEADLINE_MS } from '../auth/find-session.ts'
 import { meaningOf } from '../auth/refusal-reasons.ts'
 import { createRequireAuth, type RequireAuth } from '../auth/require-auth.ts'
 import type { AuthFor, Consistent, RequireAuthOptions } from '../auth/require-auth-options.ts'
@@ -119,6 +119,8 @@ export interface HoldfastStats {
 }
 
 const IDENTITY_PATH = '/oauth2/@me'
+/** Before a session resolver's time is over: a bearer token that cannot be looked up is refused because of Discord, not because of a resolver that nobody gave. */
+const LOOK_UP_DEADLINE_MS: Milliseconds = RESOLVER_DEADLINE_MS - 1_000
 /** Whose a token is never changes. */
 const KEPT_LONGEST = { freshMs: 30 * 24 * 60 * 60 * 1000, staleMs: 30 * 24 * 60 * 60 * 1000 }
 const CLOSE_DEADLINE_MS: Milliseconds = 5_000
@@ -194,7 +196,8 @@ export function createHoldfast(options: HoldfastOptions = {}): Holdfast {
         return (await cache.get(new OwnKey('token', owner, token), options)).value
       },
     },
-    (accessToken, principal, onceMore) => discord.getAuthorization(accessToken, { principal, onceMore }),
+    (accessToken, principal, onceMore) =>
+      discord.getAuthorization(accessToken, { principal, onceMore, deadlineMs: LOOK_UP_DEADLINE_MS }),
   )
   const refusedIdentity = (token: string) => () => discord.refusedForMs(IDENTITY_PATH, principalOfToken(token))
 
