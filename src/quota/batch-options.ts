@@ -68,7 +68,10 @@ export interface BatchOptions<Request, Result> {
   readonly concurrencyPerOwner?: number
   /** The whole batch. Default: as long as it takes. */
   readonly deadlineMs?: Milliseconds
-  /** One call, from `send` to its end; what takes longer is settled as BATCH_SEND_TIMEOUT and not sent again. Default 60 000. */
+  /**
+   * One call, from `send` to its end; what takes longer is settled as BATCH_SEND_TIMEOUT and not sent again. Where `send`
+   * goes on nevertheless, it keeps its place among those under way until it ends, at most as long again. Default 60 000.
+   */
   readonly sendTimeoutMs?: Milliseconds
   readonly signal?: AbortSignal
   /**

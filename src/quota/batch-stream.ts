@@ -1,12 +1,17 @@
+import { TransientMap } from '../collections/transient-map.ts'
 import { HoldfastError } from '../errors/errors.ts'
-import { alarm } from '../time/clock.ts'
+import { alarm, type Milliseconds } from '../time/clock.ts'
 import { onAbort } from '../time/on-abort.ts'
-import { keysOf, late, spread } from './batch.ts'
+import { keysOf, late, refusedAtOnce } from './batch.ts'
 import { type BatchOptions, type BatchResult, checkStream, DEFAULT_CONCURRENCY } from './batch-options.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { Journal } from './journal.ts'
 import { requestHash } from './journal-lines.ts'
-import { type Keeping, UNKNOWABLE } from './keeping.ts'
+import { UNKNOWABLE } from './keeping.ts'
+import type { OwnerKeys } from './owner-keys.ts'
+import { progressOf, type TellProgress } from './progress.ts'
+import { RequestLine } from './request-line.ts'
+import { Spread, type Work } from './spread.ts'
 
 /** One settled request of a stream. */
 export type StreamResult<Request, Result> = { readonly index: number; readonly request: Request } & BatchResult<Result>
@@ -30,111 +35,205 @@ export async function* batchStream<Request, Result>(
   const dispatcher = Dispatcher.of(options.quota)
   const keys = keysOf(options, dispatcher)
   const { concurrency = DEFAULT_CONCURRENCY, deadlineMs = Number.POSITIVE_INFINITY, signal } = options
-  const ending = new AbortController()
-  const ready: Array<StreamResult<Request, Result>> = []
-  let wake = Promise.withResolvers<void>()
-  const end = (reason: unknown) => {
-    ending.abort(reason)
-    wake.resolve()
-  }
   if (signal?.aborted) throw signal.reason
   const journal = options.journal === undefined ? undefined : await Journal.open(options.journal, signal)
-  if (signal?.aborted) end(signal.reason)
-  const unlisten = signal?.aborted ? undefined : signal && onAbort(signal, () => end(signal.reason))
+  const stream = new Stream(iteratorOf(requests), options, dispatcher, keys, journal)
+  if (signal?.aborted) stream.end(signal.reason, signal.reason)
+  const unlisten = signal?.aborted
+    ? undefined
+    : signal && onAbort(signal, () => stream.end(signal.reason, signal.reason))
   const cancelAlarm =
-    deadlineMs === Number.POSITIVE_INFINITY ? undefined : alarm(dispatcher.clock, deadlineMs, () => end(late(false)))
-  const input = iteratorOf(requests)
-  let read = 0
-  let done = 0
-  let underWay = 0
-  let isReading = false
-  let isOver = false
-  let failure: { readonly error: unknown } | undefined
-
-  const tell = (waitingUntil?: Date) => {
-    const { onProgress } = options
-    if (!onProgress) return
-    const progress = { done, total: read, ...(waitingUntil && { waitingUntil }) }
-    // Inside a promise: whoever watches changes nothing for what is watched.
-    new Promise<unknown>((resolve) => resolve(onProgress(progress))).catch(() => {})
-  }
-  const stopReading = (error: unknown) => {
-    failure ??= { error }
-    wake.resolve()
-  }
-  if (journal) onAbort(journal.failed, () => stopReading(journal.failed.reason))
-  const { deadlineMs: _whole, priority: _none, ...rest } = options
-  const onProgress = ({ waitingUntil }: { waitingUntil?: Date }) => waitingUntil && tell(waitingUntil)
-  const send = async (request: Request, keeping?: Keeping<Result>): Promise<BatchResult<Result>> => {
-    const [result] = await spread([request], { ...rest, signal: ending.signal, onProgress }, dispatcher, keys, keeping)
-    return result!
-  }
-  const sendUnlessKnown = async (journal: Journal, request: Request, index: number) => {
-    const hash = requestHash(request)
-    const { failed } = journal
-    try {
-      // Asked for in turn: what is recalled after it waits for it, and fails with it.
-      const begun = index === 0 ? journal.begin(hash ?? '') : undefined
-      if (hash === undefined) {
-        await begun
-        return UNKNOWABLE
-      }
-      const known = await journal.recall<Result>(index, hash)
-      if (known) return known
-      if (failed.aborted) throw failed.reason
-    } catch (error) {
-      stopReading(error)
-      throw error
-    }
-    return send(request, { settled: new Map(), failed, keep: (_, value) => journal.keep(index, hash, value) })
-  }
-  const settle = async (request: Request, index: number) => {
-    underWay++
-    const settling = journal ? sendUnlessKnown(journal, request, index) : send(request)
-    // `cost` threw, or the journal is of no use.
-    const result = await settling.catch((reason: unknown) => ({ status: 'rejected', reason }) as const)
-    underWay--
-    done++
-    ready.push({ index, request, ...result })
-    tell()
-    wake.resolve()
-  }
-  const readOne = async () => {
-    isReading = true
-    try {
-      const next = await input.next()
-      if (next.done) isOver = true
-      else if (!ending.signal.aborted && !failure) void settle(next.value, read++)
-    } catch (error) {
-      isOver = true
-      stopReading(error)
-    }
-    isReading = false
-    wake.resolve()
-  }
-
+    deadlineMs === Number.POSITIVE_INFINITY
+      ? undefined
+      : alarm(dispatcher.clock, deadlineMs, () => stream.end(late(false), late(true)))
   try {
     for (;;) {
-      if (!isOver && !isReading && !failure && !ending.signal.aborted && underWay + ready.length < concurrency)
-        void readOne()
-      const result = ready.shift()
-      if (result) {
-        yield result
-        continue
-      }
-      if (underWay === 0 && (isOver || failure || ending.signal.aborted)) break
-      await wake.promise
-      wake = Promise.withResolvers<void>()
+      if (stream.reads && stream.inside < concurrency) void stream.readOne()
+      const result = stream.ready.shift()
+      if (result) yield result
+      else if (stream.inside === 0 && (stream.isOver || stream.failure)) break
+      else await stream.news()
     }
-    if (ending.signal.aborted) throw ending.signal.reason
-    if (failure) throw failure.error
+    if (stream.failure) throw stream.failure.error
   } finally {
     unlisten?.()
     cancelAlarm?.()
-    if (!ending.signal.aborted) ending.abort(new HoldfastError('CLOSED', 'batchStream: its reader left'))
+    await stream.close()
+  }
+}
+
+/** A request that was read and is not settled. */
+interface Item<Request> {
+  readonly request: Request
+  cost: number
+  /** By which a journal knows it. */
+  hash: string | undefined
+  /** Whether it waits for its turn, or had it. */
+  isSpread: boolean
+}
+
+class Stream<Request, Result> implements Work<Request, Result> {
+  /** What the reader has not taken yet. */
+  readonly ready: Array<StreamResult<Request, Result>> = []
+  /** Whether the input has ended. */
+  isOver = false
+  /** What ends the stream once all that was read is settled. */
+  failure: { readonly error: unknown } | undefined
+  readonly #input: Iterator<Request> | AsyncIterator<Request>
+  readonly #options: BatchOptions<Request, Result>
+  readonly #journal: Journal | undefined
+  readonly #spread: Spread<Request, Result>
+  readonly #items = new TransientMap<number, Item<Request>>()
+  readonly #tellProgress: TellProgress
+  #read = 0
+  #done = 0
+  #isReading = false
+  #waitingUntil: Milliseconds | undefined
+  #hasEnded = false
+  #wake = Promise.withResolvers<void>()
+
+  constructor(
+    input: Iterator<Request> | AsyncIterator<Request>,
+    options: BatchOptions<Request, Result>,
+    dispatcher: Dispatcher,
+    keys: ReadonlyMap<string, OwnerKeys>,
+    journal: Journal | undefined,
+  ) {
+    this.#input = input
+    this.#options = options
+    this.#journal = journal
+    this.#tellProgress = progressOf(options, dispatcher.clock)
+    if (journal) onAbort(journal.failed, () => this.#stopReading(journal.failed.reason))
+    const keeping = journal && {
+      failed: journal.failed,
+      keep: (index: number, value: Result) => journal.keep(index, this.#items.get(index)!.hash!, value),
+    }
+    const line = new RequestLine([], () => 0)
+    this.#spread = new Spread({ work: this, options, dispatcher, keys, line, keeping })
+    this.#spread.begin()
+  }
+
+  /** Read, and not taken by the reader yet. */
+  get inside(): number {
+    return this.#items.size + this.ready.length
+  }
+
+  /** Whether the next request may be asked for. */
+  get reads(): boolean {
+    return !this.isOver && !this.#isReading && !this.failure
+  }
+
+  /** Resolves once something has happened. */
+  async news(): Promise<void> {
+    await this.#wake.promise
+    this.#wake = Promise.withResolvers<void>()
+  }
+
+  /** Never rejects. */
+  async readOne(): Promise<void> {
+    this.#isReading = true
+    try {
+      const next = await this.#input.next()
+      if (next.done) this.isOver = true
+      else if (!this.failure) void this.#add(next.value, this.#read++)
+    } catch (error) {
+      this.isOver = true
+      this.#stopReading(error)
+    }
+    this.#isReading = false
+    this.#wake.resolve()
+  }
+
+  /** Ends it early. What was sent is told apart from what was not. */
+  end(reason: unknown, sentReason: unknown): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.failure = { error: reason }
+    for (const index of [...this.#items.keys()])
+      if (!this.#items.get(index)!.isSpread) this.settle(index, { status: 'rejected', reason })
+    this.#spread.end(reason, sentReason)
+    this.#wake.resolve()
+  }
+
+  async close(): Promise<void> {
+    const left = new HoldfastError('CLOSED', 'batchStream: its reader left')
+    this.end(left, left)
+    this.#spread.leave()
     // An input that never answers is nobody's wait any more.
-    if (!isOver) new Promise((resolve) => resolve(input.return?.())).catch(() => {})
-    await journal?.close()
+    if (!this.isOver) new Promise((resolve) => resolve(this.#input.return?.())).catch(() => {})
+    await this.#journal?.close()
+  }
+
+  request(index: number): Request {
+    return this.#items.get(index)!.request
+  }
+
+  cost(index: number): number {
+    return this.#items.get(index)?.cost ?? 1
+  }
+
+  settle(index: number, result: BatchResult<Result>): void {
+    const item = this.#items.get(index)
+    if (!item) return
+    this.#items.delete(index)
+    this.#done++
+    this.ready.push({ index, request: item.request, ...result })
+    this.#tellProgress(this.#done, this.#read, undefined)
+    this.#wake.resolve()
+  }
+
+  abandon(reason: unknown): void {
+    for (const index of [...this.#items.keys()]) this.settle(index, { status: 'rejected', reason })
+  }
+
+  waits(until: Milliseconds | undefined): void {
+    if (until === this.#waitingUntil) return
+    this.#waitingUntil = until
+    if (until !== undefined) this.#tellProgress(this.#done, this.#read, until)
+  }
+
+  async #add(request: Request, index: number): Promise<void> {
+    const item: Item<Request> = { request, cost: 1, hash: undefined, isSpread: false }
+    this.#items.set(index, item)
+    try {
+      let result = this.#journal && (await this.#known(this.#journal, item, index))
+      if (!result) {
+        item.cost = this.#options.cost?.(request) ?? 1
+        result = refusedAtOnce(item.cost, 0)
+      }
+      if (result) this.settle(index, result)
+      else if (this.#items.has(index)) {
+        item.isSpread = true
+        this.#spread.add(index)
+      }
+    } catch (reason) {
+      // `cost` threw, or the journal is of no use.
+      this.settle(index, { status: 'rejected', reason })
+    }
+  }
+
+  async #known(journal: Journal, item: Item<Request>, index: number): Promise<BatchResult<Result> | undefined> {
+    const { failed } = journal
+    item.hash = requestHash(item.request)
+    try {
+      // Asked for in turn: what is recalled after it waits for it, and fails with it.
+      const begun = index === 0 ? journal.begin(item.hash ?? '') : undefined
+      if (item.hash === undefined) {
+        await begun
+        return UNKNOWABLE
+      }
+      const known = await journal.recall<Result>(index, item.hash)
+      if (!known && failed.aborted) throw failed.reason
+      return known
+    } catch (error) {
+      this.#stopReading(error)
+      throw error
+    }
+  }
+
+  #stopReading(error: unknown): void {
+    this.failure ??= { error }
+    this.#wake.resolve()
   }
 }
 

@@ -8,7 +8,12 @@ import type { QuotaAnswer } from './quota-answer.ts'
 /** How a call ended. `refused`: a 429; `key dead`: by the error's own word; `ended`: whoever wanted it wants it no more. */
 export type Outcome<Result> =
   | { readonly how: 'fulfilled'; readonly value: Result }
-  | { readonly how: 'refused' | 'key dead' | 'failed' | 'ended'; readonly reason: unknown }
+  | { readonly how: 'refused' | 'key dead' | 'ended'; readonly reason: unknown }
+  | {
+      readonly how: 'failed'
+      readonly reason: unknown /** `send`, where its time was over and it was not. */
+      readonly stillRuns?: Promise<unknown>
+    }
 
 /**
  * Makes one call that was taken from the quota, and teaches quota and lane what came of it. Whoever uses it serves the
@@ -48,19 +53,24 @@ export async function call<Result>(options: {
     if (rest.resetAfterMs !== undefined) lane.told(rest.resetAfterMs, now)
     reckon(now)
   }
-  const late = () =>
-    new HoldfastError(
+  let sending: Promise<Result> | undefined
+  let isLate = false
+  const late = () => {
+    isLate = true
+    return new HoldfastError(
       'BATCH_SEND_TIMEOUT',
       `send took longer than ${sendTimeoutMs} ms; the call may have been counted, and is not sent again`,
     )
+  }
   let outcome: Outcome<Result>
   try {
     const value = await withDeadline(clock, sendTimeoutMs, [ending], late, (signal) =>
-      abandonable(() => options.send(signal, learn), signal),
+      abandonable(() => (sending = options.send(signal, learn)), signal),
     )
     outcome = { how: 'fulfilled', value }
   } catch (reason) {
-    outcome = { how: isKeyDead(reason) ? 'key dead' : 'failed', reason }
+    if (isLate && sending) outcome = { how: 'failed', reason, stillRuns: sending }
+    else outcome = { how: isKeyDead(reason) ? 'key dead' : 'failed', reason }
   }
   const now = clock.monotonic()
   lane.ended(sent, now)

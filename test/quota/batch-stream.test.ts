@@ -1,4 +1,4 @@
-import { batchStream, createOwnerQuota, type StreamResult } from 'holdfast'
+import { batch, batchStream, createOwnerQuota, type StreamResult } from 'holdfast'
 import { describe, expect, test } from 'vitest'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { Refused, Upstream } from './upstream.ts'
@@ -202,6 +202,67 @@ describe('batchStream', () => {
     const { results } = await running
     expect(results.map((result) => result.status)).toEqual(Array(5).fill('rejected'))
     expect(results[4]).toMatchObject({ reason: { code: 'QUOTA_NEVER' } })
+  })
+
+  test('on one owner with a batch, each has every other call, however many requests of the stream wait', async () => {
+    const { clock, quota } = world({ limit: 10 })
+    const sent: string[] = []
+    const options = (name: string) => ({ keys: KEYS, quota, send: async () => void sent.push(name) })
+    const stream = all(batchStream(numbers(100), options('stream')))
+    await clock.advance(1_000)
+    const other = batch(numbers(20), options('batch'))
+    await clock.advance(200_000)
+    await Promise.all([stream, other])
+    const meanwhile = sent.slice(0, sent.lastIndexOf('batch')).filter((name) => name === 'stream')
+    expect(meanwhile.length).toBeLessThanOrEqual(10 + 20 + 2)
+  })
+
+  test('owners that may make no call are asked again for what is read later', async () => {
+    const given = [false, false, true, true]
+    let taken = 0
+    const quota = {
+      take: async () =>
+        given[taken++]
+          ? ({ ok: true, remaining: 10 } as const)
+          : ({ ok: false, remaining: 0, retryAfterMs: Number.POSITIVE_INFINITY } as const),
+      state: async () => ({ limit: 10, remaining: 10, resetAt: new Date() }),
+      learn: async () => {},
+    }
+    const { results } = await all(batchStream(numbers(4), { keys: KEYS, quota, concurrency: 1, send: async (n) => n }))
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled', 'fulfilled'])
+    expect(results[0]).toMatchObject({ reason: { code: 'QUOTA_NEVER' } })
+  })
+
+  test('tells when it waits, once for each wait', async () => {
+    const { clock, quota } = world({ limit: 5 })
+    const waits: number[] = []
+    const running = all(
+      batchStream(numbers(15), {
+        keys: KEYS,
+        quota,
+        send: async (n) => n,
+        onProgress: ({ waitingUntil }) => waitingUntil && waits.push(waitingUntil.getTime()),
+      }),
+    )
+    await clock.advance(60_000)
+    await running
+    expect(waits).toHaveLength(2)
+  })
+
+  test('at its deadline says what was sent and what was not', async () => {
+    const { clock, quota } = world({ limit: 2 })
+    const running = all(
+      batchStream(numbers(4), { keys: KEYS, quota, deadlineMs: 5_000, send: () => new Promise(() => {}) }),
+    )
+    await clock.advance(6_000)
+    const { results, error } = await running
+    expect(error).toMatchObject({ code: 'BATCH_DEADLINE' })
+    const said = results
+      .sort((a, b) => a.index - b.index)
+      .map((result) => String((result as { reason?: unknown }).reason))
+    expect(said[0]).toContain('was sent')
+    expect(said[3]).toContain('was not sent')
+    expect(clock.sleepers).toBe(0)
   })
 
   test('a cost that cannot be, or throws, is its own request’s', async () => {

@@ -416,6 +416,54 @@ describe('ends', () => {
     expect(clock.sleepers).toBe(0)
   })
 
+  test('sends that do not listen to their signal keep their places until they end: no more are under way than may be', async () => {
+    const { clock, quota, finish } = world({ limit: 1_000 })
+    const began = clock.monotonic()
+    let [underWay, most] = [0, 0]
+    const settledAt: number[] = []
+    const results = await finish(
+      batch(numbers(12), {
+        keys: KEY,
+        quota,
+        concurrency: 4,
+        sendTimeoutMs: 1_000,
+        send: async () => {
+          most = Math.max(most, ++underWay)
+          await clock.sleep(1_800)
+          underWay--
+        },
+        onProgress: ({ waitingUntil }) => {
+          if (!waitingUntil) settledAt.push(clock.monotonic())
+        },
+      }),
+    )
+    expect(outcomes(results)).toEqual(Array(12).fill('BATCH_SEND_TIMEOUT'))
+    expect(most).toBe(4)
+    // It is settled at its deadline all the same.
+    expect(settledAt[0]! - began).toBe(1_000)
+    expect(clock.sleepers).toBeLessThanOrEqual(4)
+  })
+
+  test('a send that never ends keeps its place for as long again as it may take, and no longer', async () => {
+    const { clock, quota, finish } = world()
+    const sentAt: number[] = []
+    const results = await finish(
+      batch(numbers(3), {
+        keys: KEY,
+        quota,
+        concurrency: 1,
+        sendTimeoutMs: 1_000,
+        send: () => {
+          sentAt.push(clock.monotonic())
+          return new Promise(() => {})
+        },
+      }),
+    )
+    expect(outcomes(results)).toEqual(Array(3).fill('BATCH_SEND_TIMEOUT'))
+    expect(sentAt.map((at) => at - sentAt[0]!)).toEqual([0, 2_000, 4_000])
+    expect(clock.sleepers).toBe(0)
+  })
+
   test('owners that may make no call at all are said to be so', async () => {
     const { quota, finish } = world({ limit: 0 })
     expect(outcomes(await finish(batch([1, 2], { keys: KEY, quota, send: async () => 1 })))).toEqual([
