@@ -200,18 +200,20 @@ describe.skipIf(!inject('redisUrl'))('a quota in Redis', () => {
   })
 
   test('what a process that died had leased is lost for no longer than its window', async () => {
+    // Longer than a busy machine holds up what is taken in it.
+    const windowMs = 2_000
     const namespace = newNamespace()
-    const dying = quotaOn(url, namespace, { limit: 100 })
+    const dying = quotaOn(url, namespace, { limit: 100, windowMs })
     for (let n = 0; n < 30; n++) await dying.take('a')
     // It never says goodbye.
     const run = vi.spyOn(RedisConnection.prototype, 'run').mockRejectedValue(new Error('dead'))
     await dying.close().catch(() => {})
     run.mockRestore()
-    const living = quotaOn(url, namespace, { limit: 100 })
+    const living = quotaOn(url, namespace, { limit: 100, windowMs })
     let given = 0
     while ((await living.take('a')).ok) given++
     expect(given).toBeLessThanOrEqual(70)
-    await sleep(WINDOW_MS)
+    await sleep(windowMs)
     expect(await living.take('a', 100)).toMatchObject({ ok: true })
   })
 
