@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
+import { createServer as createHttpServer } from 'node:http'
+import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createGuard, createHoldfast, type GuardDecision, type GuardOptions } from 'holdfast'
+import { guard as expressGuard, type NodeRequest, type NodeResponse } from 'holdfast/express'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { ask, header } from '../guard/asking.ts'
 import { type RedisServer, startRedisServer } from '../support/redis-server.ts'
@@ -97,6 +99,68 @@ describe.skipIf(!inject('redisServers'))('a guard on Redis', () => {
     }
     await expect.poll(() => check(guard, '/closed'), { timeout: 10_000 }).toBe(200)
     await guard.close()
+  })
+
+  test('over HTTP: a Redis that answers late delays nobody by more than 100 ms, and each limit does as it says', async () => {
+    let delayMs = 0
+    const between = createServer((client) => {
+      const upstream = connect(server.port, '127.0.0.1')
+      client.on('data', (bytes) => setTimeout(() => upstream.writable && upstream.write(bytes), delayMs))
+      upstream.pipe(client)
+      const end = () => {
+        client.destroy()
+        upstream.destroy()
+      }
+      for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
+    })
+    between.listen(0, '127.0.0.1')
+    await once(between, 'listening')
+    const guard = open(
+      {
+        '/local': '4/day',
+        '/open': { limit: 1, windowMs: 60_000, onStoreError: 'open' },
+        '/closed': { limit: 9, windowMs: 60_000, onStoreError: 'closed' },
+      },
+      { instances: 2, redis: `redis://127.0.0.1:${(between.address() as AddressInfo).port}` },
+    )
+    const app = createHttpServer((request, response) =>
+      checked(request as unknown as NodeRequest, response as unknown as NodeResponse, () => response.end('in')),
+    )
+    const checked = expressGuard({ guard })
+    app.listen(0, '127.0.0.1')
+    await once(app, 'listening')
+    const url = `http://127.0.0.1:${(app.address() as AddressInfo).port}`
+    const post = async (path: string) => {
+      const began = performance.now()
+      const response = await fetch(url + path, { method: 'POST' })
+      await response.arrayBuffer()
+      return { status: response.status, ms: performance.now() - began }
+    }
+    const all = async (paths: string[]) => {
+      const asked = []
+      for (const path of paths) asked.push(await post(path))
+      return asked
+    }
+    try {
+      await there(guard)
+      await post('/open')
+      delayMs = 200
+      const late = await all(['/local', '/local', '/local', '/open', '/closed'])
+      expect(late.map(({ status }) => status)).toEqual([200, 200, 429, 200, 503])
+      // The bound is 100 ms; the rest is a busy machine's.
+      for (const { ms } of late) expect(ms).toBeLessThan(300)
+      delayMs = 0
+      await expect.poll(async () => (await post('/closed')).status, { timeout: 10_000 }).toBe(200)
+      // What was admitted while it was late may be counted there; what was refused is not.
+      const back = (await all(Array(5).fill('/local'))).map(({ status }) => status)
+      expect([back.slice(0, 2), back.at(-1)]).toEqual([[200, 200], 429])
+      expect((await post('/open')).status).toBe(429)
+    } finally {
+      app.closeAllConnections()
+      app.close()
+      await guard.close()
+      between.close()
+    }
   })
 
   test('works before Redis was ever there', async () => {
