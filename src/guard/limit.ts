@@ -93,6 +93,11 @@ function readLimit(given: unknown, option: string): ReadLimit {
       onStoreError: 'local',
     }
   }
+  if (given instanceof Promise) {
+    // It is nobody's any more, and what it rejects with must not end the process.
+    given.catch(() => {})
+    throw refuse(`a promise is no limit: a rule that is a function answers at once; ${ACCEPTED}`)
+  }
   if (typeof given !== 'object' || given === null)
     throw refuse(
       `${typeof given === 'function' ? 'a function among limits' : JSON.stringify(given)} is no limit; ${ACCEPTED}`,

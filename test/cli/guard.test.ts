@@ -51,6 +51,25 @@ describe('holdfast guard', () => {
     expect([nothing.code, nothing.err]).toEqual([1, expect.stringContaining('exports no rules')])
     const wrong = await run(['guard', file('wrong.mjs', "export const rules = { '/a': '1/week' }")])
     expect([wrong.code, wrong.err]).toEqual([1, expect.stringContaining('1/week')])
-    expect((await run(['guard', '--what'])).code).toBe(1)
+    for (const [module, words] of [
+      [join(folder, 'none.mjs'), 'none.mjs: there is no such file'],
+      [file('syntax.mjs', 'export const ('), 'syntax.mjs cannot be loaded: '],
+      [file('throws.mjs', "throw new Error('no database')"), 'throws.mjs cannot be loaded: no database'],
+      [file('typo.mjs', 'export const guard = { rulez: {} }'), 'did you mean rules?'],
+      [file('later.mjs', "export const rules = { '/a': async () => '1/day' }"), 'a promise is no limit'],
+    ] as const)
+      expect(await run(['guard', module, '/a'])).toMatchObject({
+        code: 1,
+        out: '',
+        err: expect.stringMatching(new RegExp(`^holdfast guard: .*${words}`)),
+      })
   })
+
+  test.each([[['--what']], [['GET']], [['GET', 'POST', '/a']], [['/a', '/b']], [['get', '/a']], [['http://x/a']]])(
+    'what is no file and no path is told how to ask: %j',
+    async (words) => {
+      const { code, out, err } = await run(['guard', rules, ...words])
+      expect([code, out, err]).toEqual([1, '', expect.stringContaining("holdfast guard ./guard.js 'POST /api/chat'")])
+    },
+  )
 })
