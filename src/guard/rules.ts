@@ -1,6 +1,6 @@
 import type { DefaultRateLimit } from '../config/rate-limit.ts'
 import { ConfigError } from '../errors/errors.ts'
-import type { AppliedLimit, LimitsByCaller } from './applied-limit.ts'
+import type { AppliedLimit, Cost, LimitsByCaller } from './applied-limit.ts'
 import type { Identity } from './guard-request.ts'
 import { type Limit, readLimits } from './limit.ts'
 import { LimitBook } from './limit-book.ts'
@@ -150,13 +150,14 @@ function isFor({ method: only }: Pattern, method: string | undefined): boolean {
   return only === undefined || method === undefined || only === method || (only === 'GET' && method === 'HEAD')
 }
 
-/** All limits of several rules; those that share a counter once, by the smallest number. */
+/** All limits of several rules; those that share a counter once, by the smallest number and the highest cost. */
 function combine(rules: readonly Rule[]): Rule {
   const merge = (lists: readonly (readonly AppliedLimit[])[]): readonly AppliedLimit[] => {
     const byCounter = new Map<string, AppliedLimit>()
     for (const limit of lists.flat()) {
       const held = byCounter.get(limit.counter)
-      if (!held || limit.limit < held.limit) byCounter.set(limit.counter, limit)
+      const tighter = held && held.limit <= limit.limit ? held : limit
+      byCounter.set(limit.counter, held ? { ...tighter, cost: higherCost(held.cost, limit.cost) } : limit)
     }
     return [...byCounter.values()]
   }
@@ -172,6 +173,12 @@ function combine(rules: readonly Rule[]): Rule {
       byCaller: (caller: Identity) => all(rules.map((rule) => rule.byCaller?.(caller) ?? rule)),
     }),
   }
+}
+
+function higherCost(a: Cost, b: Cost): Cost {
+  if (a === b) return a
+  if (typeof a === 'number' && typeof b === 'number') return Math.max(a, b)
+  return (request) => Math.max(typeof a === 'number' ? a : a(request), typeof b === 'number' ? b : b(request))
 }
 
 function containsFunction(given: object): boolean {

@@ -52,6 +52,21 @@ describe('limits are matched with every reading', () => {
     expect(decision.limits.map(({ name }) => name)).toEqual(['5/minute', '9/minute'])
   })
 
+  test.each([
+    ['/cheap/..%2fdear', 40],
+    ['/dear/..%2fcheap', 40],
+    ['/dear/..%2fcounted', 20],
+    ['/counted/..%2fcheap', 20],
+    ['/cheap', 99],
+  ])('where one counter has two costs, %s pays the higher: %d remain', async (path, remaining) => {
+    const points = { name: 'points', limit: 100, windowMs: 60_000 }
+    const { guard } = guarded({
+      rules: { '/cheap': points, '/dear': { ...points, cost: 60 }, '/counted': { ...points, cost: () => 80 } },
+    })
+    const { limits } = await guard.check(ask('GET', path))
+    expect(limits.find(({ name }) => name === 'points')?.remaining).toBe(remaining)
+  })
+
   test('escapes make no difference: /café and /api/@me have the limits that are written for them', async () => {
     const { statuses } = guarded({ rules: { '/café': '1/minute', '/api/@me': '1/minute' } })
     expect(await statuses(2, () => ask('GET', '/caf%C3%A9'))).toEqual([200, 429])
