@@ -1,6 +1,6 @@
 import type { Selectable } from 'kysely'
 import { HoldfastError } from '../errors/errors.ts'
-import type { KeyRow, KeyStore } from '../quota/key-store.ts'
+import type { KeyChange, KeyRow, KeyStore } from '../quota/key-store.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { DatabaseConnection } from './connection.ts'
 import type { Tables } from './schema.ts'
@@ -110,9 +110,20 @@ export class KeyRows implements KeyStore {
     )
   }
 
-  update(id: string, owner: string, { primary, limit }: { primary?: boolean; limit?: number }): Promise<void> {
+  update(id: string, owner: string, { primary, bound }: KeyChange): Promise<boolean> {
     return this.#primary(() =>
       this.#database.transaction(async (database) => {
+        if (bound) {
+          const { numUpdatedRows } = await database
+            .updateTable('holdfast_owner_key')
+            .set({ call_limit: bound.limit, sealed: bound.sealed, version: bound.from + 1 })
+            .where('id', '=', id)
+            .where('version', '=', bound.from)
+            .where('deleted_at', 'is', null)
+            .executeTakeFirst()
+          if (numUpdatedRows === 0n) return false
+        }
+        if (primary === undefined) return true
         if (primary)
           await database
             .updateTable('holdfast_owner_key')
@@ -123,13 +134,11 @@ export class KeyRows implements KeyStore {
             .execute()
         await database
           .updateTable('holdfast_owner_key')
-          .set({
-            ...(primary !== undefined && { is_primary: primary ? 1 : 0 }),
-            ...(limit !== undefined && { call_limit: limit }),
-          })
+          .set({ is_primary: primary ? 1 : 0 })
           .where('id', '=', id)
           .where('deleted_at', 'is', null)
           .execute()
+        return true
       }),
     )
   }
@@ -150,7 +159,7 @@ export class KeyRows implements KeyStore {
     await this.#database.run((database) =>
       database
         .updateTable('holdfast_owner_key')
-        .set({ deleted_at: at })
+        .set({ deleted_at: at, sealed: Buffer.alloc(0) })
         .where('id', '=', id)
         .where('deleted_at', 'is', null)
         .execute(),
@@ -173,6 +182,7 @@ export class KeyRows implements KeyStore {
         .selectFrom('holdfast_owner_key')
         .selectAll()
         .where('id', '>', afterId)
+        .where('deleted_at', 'is', null)
         .orderBy('id')
         .limit(count)
         .execute()

@@ -41,7 +41,10 @@ export interface KeyVault {
   keysOf(owner: string): Promise<VaultKey[]>
   /** Notes that a key was used now. An id that is not there changes nothing. */
   touch(id: string): Promise<void>
-  /** Marks a key as deleted: nothing finds it any more, and it can be added anew. Its row stays until it is cleaned up. */
+  /**
+   * Marks a key as deleted, and erases it: nothing finds it any more, and it can be added anew. Its row stays, without the
+   * key, until it is cleaned up.
+   */
   remove(id: string): Promise<void>
   /**
    * Seals everything under the newest secret that is not yet, while the vault is in use, and resolves to the number of
@@ -56,6 +59,8 @@ export interface KeyVault {
 const LONGEST_KEY = 4_096
 const LONGEST_OWNER = 512
 const PAGE = 100
+/** Processes that change one row at once: whoever comes second looks again. */
+const TRIES = 5
 /** Rows that are told of as damaged: after so many the rest is told by `rotate` only. */
 const MOST_WARNINGS = 1_000
 const KEEP_REMOVED_MS: Milliseconds = 30 * 24 * 60 * 60 * 1000
@@ -86,7 +91,7 @@ export async function openVault(options: VaultOptions): Promise<KeyVault> {
 }
 
 /**
- * A row is sealed for its owner, id and version, so that it opens nowhere else, and is found by an HMAC of its key. No
+ * A row is sealed for its owner, id, version and limit, so that it opens nowhere else, and is found by an HMAC of its key. No
  * key is ever part of what the store is asked.
  */
 class SealedVault implements KeyVault {
@@ -146,7 +151,7 @@ class SealedVault implements KeyVault {
       id,
       name,
       owner,
-      sealed: this.#ring.seal(key, contextOf({ id, owner, version: 1 })),
+      sealed: this.#ring.seal(key, contextOf({ id, owner, version: 1, limit: limit ?? null })),
       version: 1,
       primary: primary ?? false,
       limit: limit ?? null,
@@ -176,7 +181,7 @@ class SealedVault implements KeyVault {
     const keys: VaultKey[] = []
     const damaged: string[] = []
     for (const row of await this.#store.ofOwner(owner)) {
-      const key = this.#ring.open(row.sealed, contextOf(row))
+      const key = this.#opened(row)
       if (key === undefined) damaged.push(row.id)
       else keys.push(asVaultKey(row, key))
     }
@@ -220,7 +225,7 @@ class SealedVault implements KeyVault {
       for (const row of rows) {
         last = row.id
         if (this.#ring.isCurrent(row.sealed)) continue
-        const key = this.#ring.open(row.sealed, contextOf(row))
+        const key = this.#opened(row)
         if (key === undefined) {
           damaged.push(row.id)
           continue
@@ -261,7 +266,30 @@ class SealedVault implements KeyVault {
         'KEY_OWNER_CHANGED',
         `add: this key is stored for another owner, as ${row.id}; remove that first if it has really changed hands`,
       )
-    if (Object.keys(change).length > 0) await this.#store.update(row.id, row.owner, change)
+    const { primary, limit } = change
+    for (let tries = 1; ; tries++) {
+      const version = row.version + 1
+      const bound = limit !== undefined &&
+        limit !== row.limit && {
+          limit,
+          sealed: this.#ring.seal(key, contextOf({ ...row, limit, version })),
+          from: row.version,
+        }
+      if (!bound && primary === undefined) break
+      if (
+        await this.#store.update(row.id, row.owner, {
+          ...(primary !== undefined && { primary }),
+          ...(bound && { bound }),
+        })
+      )
+        break
+      // Somebody else sealed it anew, or removed it.
+      const now = await this.#store.byName(row.name)
+      if (tries === TRIES || now?.id !== row.id)
+        throw new HoldfastError('DATABASE_FAILED', 'add: the key was changed by somebody else meanwhile; add it again')
+      row = now
+      this.#mustBe(row, key)
+    }
     return { id: row.id, owner: row.owner }
   }
 
@@ -305,9 +333,13 @@ class SealedVault implements KeyVault {
   }
 
   #open(row: KeyRow): string {
-    const key = this.#ring.open(row.sealed, contextOf(row))
+    const key = this.#opened(row)
     if (key === undefined) throw damagedError([row.id])
     return key
+  }
+
+  #opened(row: KeyRow): string | undefined {
+    return this.#ring.open(row.sealed, contextOf(row)) ?? this.#ring.open(row.sealed, firstContextOf(row))
   }
 
   #name(method: string, key: unknown): string {
@@ -336,7 +368,12 @@ function asVaultKey(row: KeyRow, key: string): VaultKey {
 }
 
 /** What a row is sealed for. JSON, so that no two of them are the same text. */
-function contextOf({ owner, id, version }: Pick<KeyRow, 'owner' | 'id' | 'version'>): string {
+function contextOf({ owner, id, version, limit }: Pick<KeyRow, 'owner' | 'id' | 'version' | 'limit'>): string {
+  return JSON.stringify(['holdfast vault key 2', owner, id, version, limit])
+}
+
+/** What rows were sealed for before their limits were: they open until they are sealed anew. */
+function firstContextOf({ owner, id, version }: KeyRow): string {
   return JSON.stringify(['holdfast vault key', owner, id, version])
 }
 

@@ -7,8 +7,10 @@ import { inspect } from 'node:util'
 import { createHoldfast, createKeyVault, type KeyVault, type KeyVaultOptions } from 'holdfast'
 import pg from 'pg'
 import { afterEach, describe, expect, inject, test, vi } from 'vitest'
+import { KeyRing } from '../../src/secrets/key-ring.ts'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { DATABASES, type TestDatabase, wireTo } from '../database/databases.ts'
+import { havePgBouncer, startPgBouncer } from '../support/pgbouncer.ts'
 
 const SECRET = 'the-first-secret-of-at-least-32-bytes'
 const NEWER = 'the-second-secret-of-at-least-32-bytes'
@@ -134,6 +136,51 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
     expect(await database.query('select id from holdfast_owner_key')).toHaveLength(0)
   })
 
+  test('a removed key is erased: taking the mark off its row gives it to nobody', async () => {
+    const { database, vault } = await newVault()
+    const { id } = await vault.add(KEY, { owner: 'anna' })
+    await vault.remove(id)
+    await database.query('update holdfast_owner_key set deleted_at = null')
+    await expect(vault.keysOf('anna')).rejects.toMatchObject({ code: 'VAULT_ROW_DAMAGED' })
+    await expect(vault.ownerOf(KEY)).rejects.toMatchObject({ code: 'VAULT_ROW_DAMAGED' })
+  })
+
+  test("a key's limit is sealed with it: one that was edited in the database opens nothing", async () => {
+    const { database, vault } = await newVault()
+    await vault.add(KEY, { owner: 'anna', limit: 5 })
+    await vault.add(KEY, { limit: 7 })
+    expect(await vault.keysOf('anna')).toMatchObject([{ key: KEY, limit: 7 }])
+    for (const limit of [5, 1_000_000, null]) {
+      await database.query('update holdfast_owner_key set call_limit = ?', [limit])
+      await expect(vault.keysOf('anna')).rejects.toMatchObject({ code: 'VAULT_ROW_DAMAGED' })
+    }
+    await database.query('update holdfast_owner_key set call_limit = 7')
+    expect(await vault.keysOf('anna')).toMatchObject([{ key: KEY, limit: 7 }])
+  })
+
+  test('several that change the limit of one key at once end with one of theirs, and the key opens', async () => {
+    const { database, vault } = await newVault()
+    const other = await vaultOn(database)
+    await vault.add(KEY, { owner: 'anna' })
+    await Promise.all([vault.add(KEY, { limit: 3 }), other.add(KEY, { limit: 4, primary: true })])
+    const [key] = await vault.keysOf('anna')
+    expect(key).toMatchObject({ key: KEY, primary: true })
+    expect([3, 4]).toContain(key?.limit)
+  })
+
+  test('a row that was sealed before limits were opens, also under a newer secret, and is bound to its limit when it changes', async () => {
+    const { database, vault } = await newVault()
+    const { id } = await vault.add(KEY, { owner: 'anna', limit: 5 })
+    const old = new KeyRing([SECRET]).seal(KEY, JSON.stringify(['holdfast vault key', 'anna', id, 1]))
+    await database.query('update holdfast_owner_key set sealed = ?', [old])
+    expect(await vault.keysOf('anna')).toMatchObject([{ key: KEY, limit: 5 }])
+    await (await vaultOn(database, { secret: [NEWER, SECRET] })).rotate()
+    const after = await vaultOn(database, { secret: NEWER })
+    expect(await after.keysOf('anna')).toMatchObject([{ key: KEY, limit: 5 }])
+    await database.query('update holdfast_owner_key set call_limit = 6')
+    await expect(after.keysOf('anna')).rejects.toMatchObject({ code: 'VAULT_ROW_DAMAGED' })
+  })
+
   test('a use is never made older, whatever the clock does', async () => {
     const clock = createVirtualClock()
     const { vault } = await newVault({ clock })
@@ -166,7 +213,7 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
   })
 
   describe('rotation', () => {
-    test('seals all anew under the newest secret, deleted rows too, and names stay', async () => {
+    test('seals all anew under the newest secret but what was removed, and names stay', async () => {
       const { database, vault } = await newVault()
       for (let n = 0; n < 130; n++) await vault.add(`key ${n}`, { owner: `owner ${n % 3}` })
       const { id } = await vault.add(KEY, { owner: 'anna' })
@@ -179,7 +226,7 @@ describe.each(DATABASES)('a vault in %s', (kind, make) => {
         await rotating.touch(id)
       }
       const sealedAnew = await rotation
-      expect(sealedAnew).toBe(131)
+      expect(sealedAnew).toBe(130)
       expect(await rotating.rotate()).toBe(0)
       const after = await vaultOn(database, { secret: NEWER })
       for (let n = 0; n < 130; n += 25) expect(await after.ownerOf(`key ${n}`)).toBe(`owner ${n % 3}`)
@@ -402,6 +449,68 @@ await vault.close()
     expect(new Set(done).size).toBe(done.length)
   })
 })
+
+/** Everything that a vault does, once. */
+async function usesAllOf(database: string | object): Promise<void> {
+  const before = await createKeyVault({ database, secret: SECRET })
+  cleanUps.push(() => before.close())
+  const { id } = await before.add(KEY, { owner: 'anna', limit: 5 })
+  await Promise.all(Array.from({ length: 8 }, (_, n) => before.add(`key ${n}`, { owner: 'anna', primary: n === 3 })))
+  await before.add(KEY, { limit: 6 })
+  await before.touch(id)
+  const rotating = await createKeyVault({ database, secret: [NEWER, SECRET] })
+  cleanUps.push(() => rotating.close())
+  expect(await rotating.rotate()).toBe(9)
+  await rotating.remove((await rotating.add('key 0')).id)
+  const after = await createKeyVault({ database, secret: NEWER })
+  cleanUps.push(() => after.close())
+  const keys = await after.keysOf('anna')
+  expect(keys).toHaveLength(8)
+  expect(keys[0]).toMatchObject({ key: 'key 3', primary: true })
+  expect(keys.find((key) => key.id === id)).toMatchObject({ key: KEY, limit: 6, lastUsedAt: expect.any(Date) })
+  expect(await after.ownerOf('key 0')).toBeUndefined()
+  expect(await after.cleanUp({ olderThanMs: 0 })).toBe(1)
+}
+
+test('a vault keeps its keys in a Kysely instance of the user, and leaves it open', async () => {
+  const { Kysely, SqliteDialect } = await import('kysely')
+  const { DatabaseSync } = await import('node:sqlite')
+  const file = new DatabaseSync(':memory:')
+  const kysely = new Kysely<Record<string, Record<string, unknown>>>({
+    dialect: new SqliteDialect({
+      database: {
+        close: () => file.close(),
+        prepare(sql) {
+          const statement = file.prepare(sql)
+          return {
+            reader: statement.columns().length > 0,
+            all: (parameters) => statement.all(...(parameters as string[])),
+            run: (parameters) => statement.run(...(parameters as string[])),
+            iterate: (parameters) => statement.iterate(...(parameters as string[])),
+          }
+        },
+      },
+    }),
+  })
+  cleanUps.push(() => kysely.destroy())
+  await usesAllOf(kysely)
+  for (const close of cleanUps.splice(1).reverse()) await close()
+  expect(await kysely.selectFrom('holdfast_owner_key').select('owner').distinct().execute()).toEqual([
+    { owner: 'anna' },
+  ])
+})
+
+test.skipIf(!inject('postgresUrl') || !havePgBouncer())(
+  'a vault works through PgBouncer in transaction mode',
+  async () => {
+    const [, make] = DATABASES.find(([name]) => name === 'PostgreSQL')!
+    const behind = await make()
+    cleanUps.push(() => behind.drop())
+    const pooler = await startPgBouncer(behind.url, 2)
+    cleanUps.push(() => pooler.stop())
+    await usesAllOf(pooler.url)
+  },
+)
 
 describe.skipIf(!inject('postgresUrl'))('a PostgreSQL that goes away', () => {
   const [, make] = DATABASES.find(([name]) => name === 'PostgreSQL') ?? []
