@@ -61,7 +61,7 @@ describe('limits are matched with every reading', () => {
   ])('where one counter has two costs, %s pays the higher: %d remain', async (path, remaining) => {
     const points = { name: 'points', limit: 100, windowMs: 60_000 }
     const { guard } = guarded({
-      rules: { '/cheap': points, '/dear': { ...points, cost: 60 }, '/counted': { ...points, cost: () => 80 } },
+      rules: { '/cheap/*': points, '/dear/*': { ...points, cost: 60 }, '/counted/*': { ...points, cost: () => 80 } },
     })
     const { limits } = await guard.check(ask('GET', path))
     expect(limits.find(({ name }) => name === 'points')?.remaining).toBe(remaining)
