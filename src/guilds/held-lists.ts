@@ -4,8 +4,8 @@ import { type GuildMembership, GuildMemberships, type ListKeeper } from './membe
 
 /** Lists whose guilds were looked at as objects lately: a page that shows them asks more than once. */
 const LOOKED_AT = 16
-/** A membership as an object, frozen, with a `toJSON` and a bigint of its own. */
-const OBJECT_BYTES = 24 + 6 * 8 + 24
+/** A membership as an object with its five fields, and a bigint of its own. */
+const OBJECT_BYTES = 24 + 5 * 8 + 24
 
 /**
  * The guild lists that a cache holds, and what they cost on the heap: the lists themselves, the guilds that they share,

@@ -227,11 +227,26 @@ const RECORD_ALONE_BYTES = 64 + 40 + 48 + 56
 
 const bytesOfText = (text: string | undefined): number => (text === undefined ? 0 : (16 + text.length + 7) & ~7)
 
-/** Not enumerable, so that a membership is plain data to whoever looks at its properties. */
-const TO_JSON: PropertyDescriptor = {
-  value(this: GuildMembership) {
+/** Its fields are its own, so that a membership is plain data to whoever looks at its properties; what it does is its class's, which costs nothing to make. */
+class Membership implements GuildMembership {
+  readonly id: string
+  readonly name: string
+  readonly icon: string | null
+  readonly owner: boolean
+  readonly permissions: bigint
+
+  constructor(id: string, name: string, icon: string | null, owner: boolean, permissions: bigint) {
+    this.id = id
+    this.name = name
+    this.icon = icon
+    this.owner = owner
+    this.permissions = permissions
+    Object.freeze(this)
+  }
+
+  toJSON(): GuildMembershipJson {
     return jsonOf(this)
-  },
+  }
 }
 
 export function newMembership(
@@ -241,8 +256,7 @@ export function newMembership(
   owner: boolean,
   permissions: bigint,
 ): GuildMembership {
-  const membership = { id, name, icon, owner, permissions }
-  return Object.freeze(Object.defineProperty(membership, 'toJSON', TO_JSON)) as GuildMembership
+  return new Membership(id, name, icon, owner, permissions)
 }
 
 function jsonOf({ id, name, icon, owner, permissions }: GuildMembership): GuildMembershipJson {

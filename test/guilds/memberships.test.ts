@@ -124,6 +124,19 @@ describe('GuildMemberships', () => {
     expect(() => guilds.can('4', 'Everything' as never)).toThrow(ConfigError)
   })
 
+  test('looked at, each is data: frozen, its five properties its own, and copied by whoever copies data', () => {
+    const guilds = membershipsFromDiscord([guild('1', { permissions: '8', name: 'one' })])
+    const data = { id: '1', name: 'one', icon: guild('1').icon, owner: false, permissions: 8n }
+    for (const looked of [[...guilds][0]!, guilds.get('1')!]) {
+      expect(Object.entries(looked)).toEqual(Object.entries(data))
+      expect({ ...looked }).toStrictEqual(data)
+      expect(structuredClone(looked)).toStrictEqual(data)
+      expect(Object.isFrozen(looked)).toBe(true)
+      expect(() => Object.assign(looked, { owner: true })).toThrow(TypeError)
+      expect(JSON.parse(JSON.stringify(looked))).toStrictEqual({ ...data, permissions: '8' })
+    }
+  })
+
   test('as JSON it is plain objects, with permissions as decimal text', () => {
     expect(JSON.parse(JSON.stringify(guilds))[0]).toEqual({
       id: '1',
