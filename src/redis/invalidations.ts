@@ -10,6 +10,7 @@ import type { EntryKeyTable } from './entry-keys.ts'
 import { INVALIDATE, INVALIDATE_USER, PURGE } from './entry-scripts.ts'
 import { REDIS_KEYS } from './keys.ts'
 import type { Naming } from './naming.ts'
+import { sinceWhen } from './since-when.ts'
 
 /** An invalidation: of one key, or of all keys of a user. */
 export type Invalidation = { readonly key: SharedKey } | { readonly user: string }
@@ -42,6 +43,13 @@ interface Said {
   readonly at: Moment
 }
 
+/** What Redis has not taken, and when it was made: on our clock, and on Redis's as we knew it then. */
+interface Unsaid {
+  readonly invalidation: Invalidation
+  readonly madeAt: Milliseconds
+  readonly madeAtRedisMs: Milliseconds | undefined
+}
+
 /**
  * What was invalidated, until every process and Redis know it. What Redis has not taken (it is away, or refuses) is said
  * again until it does. What it has taken, and what other processes were heard to say, is said again when Redis was away:
@@ -56,7 +64,7 @@ export class Invalidations implements ConnectionHooks {
   readonly #listener: InvalidationListener
   /** For how long they are remembered in Redis at least. */
   readonly #rememberedMs: Milliseconds
-  readonly #unsaid = new Map<string, Invalidation>()
+  readonly #unsaid = new Map<string, Unsaid>()
   readonly #own: LRUCache<string, Said>
   readonly #heard: LRUCache<string, Said>
   /** Ours, and more than could be kept: everything has to be invalidated. */
@@ -114,11 +122,11 @@ export class Invalidations implements ConnectionHooks {
 
   /** Rejects with REDIS_UNAVAILABLE where Redis has not taken it; it will be said until it has. */
   async invalidate(invalidation: Invalidation): Promise<void> {
-    this.#keep(invalidation)
+    const unsaid = this.#keep(invalidation)
     try {
       if (!this.#connection.isUp) await this.#connection.reach(this.#connection.readTimeoutMs)
       if (this.#overflown) await this.#purge(this.#connection)
-      else await this.#say(this.#connection, invalidation, 0)
+      else await this.#sayFirst(this.#connection, unsaid)
     } catch (error) {
       this.#retry()
       throw error
@@ -131,7 +139,7 @@ export class Invalidations implements ConnectionHooks {
     if (this.#unsaid.size === 0) return
     const names = key.user === undefined ? [`k${key.id}`] : [`k${key.id}`, `u${key.user}`]
     const unsaid = names.flatMap((name) => this.#unsaid.get(name) ?? [])
-    await Promise.all(unsaid.map((invalidation) => this.#say(this.#connection, invalidation, 0)))
+    await Promise.all(unsaid.map((one) => this.#sayFirst(this.#connection, one)))
   }
 
   async beforeReady(redis: Redis): Promise<void> {
@@ -150,32 +158,45 @@ export class Invalidations implements ConnectionHooks {
     if (this.purgedAt > 0) await this.#catchUpOnPurge(redis)
   }
 
-  #keep(invalidation: Invalidation): void {
+  #keep(invalidation: Invalidation): Unsaid {
     const name = nameOf(invalidation)
+    const madeAtRedisMs = this.#connection.time.now()
+    const unsaid: Unsaid = { invalidation, madeAt: this.#clock.monotonic(), madeAtRedisMs }
     if (this.#unsaid.size >= UNSAID && !this.#unsaid.has(name)) {
       this.#overflown = true
       this.#unsaid.clear()
     }
-    if (!this.#overflown) this.#unsaid.set(name, invalidation)
+    if (!this.#overflown) this.#unsaid.set(name, unsaid)
+    return unsaid
   }
 
   /** Says again what Redis may have forgotten, and for the first time what it has not heard. What it refuses is tried again later. */
   async #sayAll(redis: Redis): Promise<void> {
     const again = new Map([...this.#heard.entries(), ...this.#own.entries()])
-    const sayings: Said[] = [...again.values()]
-    for (const invalidation of this.#unsaid.values()) sayings.push({ invalidation, at: 0 })
-    for (let from = 0; from < sayings.length; from += BATCH)
-      await Promise.all(
-        sayings.slice(from, from + BATCH).map(({ invalidation, at }) =>
+    const sayings = [...again.values()].map(
+      ({ invalidation, at }) =>
+        () =>
           this.#say(redis, invalidation, at).catch(() => {
-            if (this.#unsaid.size < UNSAID) this.#unsaid.set(nameOf(invalidation), invalidation)
+            if (this.#unsaid.size < UNSAID && !this.#unsaid.has(nameOf(invalidation))) this.#keep(invalidation)
           }),
-        ),
-      )
+    )
+    for (const unsaid of this.#unsaid.values()) sayings.push(() => this.#sayFirst(redis, unsaid).catch(() => {}))
+    for (let from = 0; from < sayings.length; from += BATCH)
+      await Promise.all(sayings.slice(from, from + BATCH).map((say) => say()))
   }
 
-  /** `since`: it was said already at that time, and need not be said again where Redis still knows. */
-  async #say(redis: Redis, invalidation: Invalidation, since: Moment): Promise<void> {
+  #sayFirst(redis: Redis, unsaid: Unsaid): Promise<void> {
+    const since = sinceWhen({
+      madeAt: unsaid.madeAtRedisMs,
+      agoMs: this.#clock.monotonic() - unsaid.madeAt,
+      now: this.#connection.time.now(),
+      wayMs: this.#connection.writeTimeoutMs,
+    })
+    return this.#say(redis, unsaid.invalidation, Math.floor(since * MICROS), unsaid)
+  }
+
+  /** `since`: it counts since then, and need not be said where Redis knows of a later one. 0: from now on. */
+  async #say(redis: Redis, invalidation: Invalidation, since: Moment, unsaid?: Unsaid): Promise<void> {
     let at: unknown
     if ('key' in invalidation) {
       const { id, label, user } = invalidation.key
@@ -189,8 +210,8 @@ export class Invalidations implements ConnectionHooks {
       at = await redis.run(INVALIDATE_USER, [this.#keys.epochOf(invalidation.user)], args)
     }
     const name = nameOf(invalidation)
-    if (this.#unsaid.get(name) === invalidation) this.#unsaid.delete(name)
-    this.#remember(since > 0 && !this.#own.has(name) ? this.#heard : this.#own, invalidation, Number(at))
+    if (unsaid && this.#unsaid.get(name) === unsaid) this.#unsaid.delete(name)
+    this.#remember(unsaid || this.#own.has(name) ? this.#own : this.#heard, invalidation, Number(at))
     this.#listener.said(invalidation)
   }
 
@@ -250,7 +271,7 @@ export class Invalidations implements ConnectionHooks {
         const unsaid = [...this.#unsaid.values()]
         for (let from = 0; from < unsaid.length; from += BATCH) {
           const batch = unsaid.slice(from, from + BATCH)
-          const said = await Promise.allSettled(batch.map((one) => this.#say(this.#connection, one, 0)))
+          const said = await Promise.allSettled(batch.map((one) => this.#sayFirst(this.#connection, one)))
           // Where a whole batch is refused the next one would be, too.
           if (said.every(({ status }) => status === 'rejected')) break
         }

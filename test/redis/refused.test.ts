@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createHoldfast, type Holdfast } from 'holdfast'
 import { describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/time/clock.ts'
 import { attentive } from '../contracts/shared-tier.ts'
 import { guildsOf, ownServer, STALE, store, textOf } from './own-server.ts'
-import { beside, openFleet, openRoom, type Room, SERVERS, until } from './room.ts'
+import { beside, openFleet, openRoom, type Room, SECRET, SERVERS, until } from './room.ts'
 
 const close = (...rooms: Room[]) => {
   for (const { connection } of rooms) connection.close()
@@ -51,6 +53,47 @@ describe.skipIf(!SERVERS).concurrent('an invalidation', () => {
     await Promise.all([b.up(), c.up()])
     for (const room of [b, c]) for (const key of keys) expect(await textOf(room, key)).toBeUndefined()
     close(b, c)
+  })
+
+  test('while Redis was away counts from when it was made: what was loaded well after it stands', async () => {
+    await using server = await ownServer()
+    let passedMs = 0
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + passedMs }
+    const redis = { url: server.url, readTimeoutMs: 1_000, writeTimeoutMs: 2_000 }
+    const open = () => createHoldfast({ redis, secret: SECRET, clock })
+    const [a, b] = [open(), open()]
+    const both = async (state: 'up' | 'away') => {
+      for (const who of [a, b]) await until(() => who.stats().redis === state, 15_000, state)
+    }
+    const get = ({ cacheUserScopedGraceful }: Holdfast, user: string, value: string) =>
+      cacheUserScopedGraceful(user, 'x', 3_600_000, 3_600_000, async () => value)
+    await both('up')
+    await server.kill()
+    await both('away')
+    // Redis's own clock cannot be set: so what happens from here on happened two minutes ago.
+    passedMs = -120_000
+    for (const who of [a, b]) await get(who, 'loaded before', 'old')
+    const users = ['loaded before', 'loaded after']
+    await Promise.all(users.map((user) => a.cache.invalidateUser(user)))
+    await a.cache.invalidate('one key')
+    // Another process may not know what time it is in Redis as well as that.
+    for (const who of [a, b]) await get(who, 'loaded at once', 'old')
+    await a.cache.invalidateUser('loaded at once')
+    passedMs += 60_000
+    for (const who of [a, b]) await get(who, 'loaded after', 'kept')
+    for (const who of [a, b])
+      await who.cache.get('one key', { freshMs: 3_600_000, staleMs: 3_600_000, load: async () => 'kept' })
+    passedMs += 60_000
+    await server.start()
+    await both('up')
+    for (const who of [b, a]) {
+      expect(await get(who, 'loaded after', 'new')).toBe('kept')
+      expect(
+        (await who.cache.get('one key', { freshMs: 3_600_000, staleMs: 3_600_000, load: async () => 'new' })).value,
+      ).toBe('kept')
+      for (const user of ['loaded before', 'loaded at once']) expect(await get(who, user, 'new'), user).toBe('new')
+    }
+    await Promise.all([a.close(), b.close()])
   })
 
   test('of everything needs no look at the keys, however many there are, and survives a snapshot from before it', async () => {
