@@ -1,24 +1,20 @@
-import { HoldfastError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { AppliedLimit } from './applied-limit.ts'
 import type { Listed } from './caller-lists.ts'
+import type { Charge, Charging } from './charging.ts'
 import type { ClientAddress, ClientAddresses } from './client-address.ts'
-import type { Costs, Refusable, Taken } from './counters.ts'
+import type { Refusable, Taken } from './counters.ts'
 import { Asked, type DecisionNeeds, type GuardDecision, type PassDecision } from './decision.ts'
 import type { GuardRequest, Identity } from './guard-request.ts'
 import type { GuardTelling, GuardTold } from './guard-telling.ts'
 import { type Counted, type Identification, isText } from './identification.ts'
-import { MOST_POINTS } from './limit.ts'
 import type { LimitState } from './limit-headers.ts'
 import type { LoadLevel } from './load-level.ts'
 import type { LoadShedding } from './load-shedding.ts'
 import type { Lookup, Whom } from './lookup.ts'
 import type { MemoryCounters } from './memory-counters.ts'
-import { type NetworkLimits, TakenWithNetworks } from './network-limits.ts'
 import { type RefusalNeeds, type RefusalReason, Refused } from './refused.ts'
 import type { Routes } from './routes.ts'
-import { limitsFor } from './rules.ts'
-import type { StoreCounting } from './store-counting.ts'
 
 /** Decides about each request: may it come in now? */
 export interface Guard {
@@ -67,10 +63,7 @@ export interface GuardStats {
 export interface GuardNeeds extends RefusalNeeds, Omit<DecisionNeeds, 'onRefunded'> {
   readonly routes: Routes
   readonly counters: MemoryCounters
-  /** Where processes share their counters; undefined where they do not. */
-  readonly shared: StoreCounting | undefined
-  /** What IPv6 networks may do together; undefined for no such limit. */
-  readonly networks: NetworkLimits | undefined
+  readonly charging: Charging
   readonly shedding: LoadShedding | undefined
   readonly addresses: ClientAddresses
   readonly identification: Identification
@@ -252,37 +245,18 @@ export class RequestGuard implements Guard {
   }
 
   #count(asked: Asked, counted: Counted, identity: Identity | undefined): GuardDecision | Promise<GuardDecision> {
-    const { shared, counters, networks } = this.#needs
-    const { kind, id, signedIn } = counted
-    const limits = limitsFor(asked.rule, identity, signedIn)
-    const costs = costsOf(limits, asked.request)
-    let places: readonly { undo(): void }[] | undefined
-    let settle = (taken: Taken): Taken => taken
-    if (kind === 'ip' && networks) {
-      const within = networks.take(this.#addressOf(asked.request), limits, asked, costs)
-      if (within.refused) return this.#refuse(asked, { kind: 'network', ...within.refused })
-      if (within.places.length > 0) {
-        places = within.places
-        settle = (taken) => new TakenWithNetworks(taken, within.places)
-      }
-    }
-    const decide = (limits: readonly AppliedLimit[], taken: Taken): GuardDecision => {
-      if (taken.admitted) return this.#admit(asked.charge(limits, settle(taken)))
-      for (const place of places ?? []) place.undo()
-      return this.#refuse(asked, { kind, limits, taken })
-    }
-    if (!shared) return decide(limits, counters.take(kind, id, limits, asked, costs))
-    return shared.take(kind, id, limits, asked, costs).then(
-      ({ limits, taken }) => {
-        if (taken) return decide(limits, taken)
-        for (const place of places ?? []) place.undo()
-        return this.#turnAway(asked, 'guard.refused', unavailable(STORE_AWAY_SECONDS))
-      },
-      (error: unknown) => {
-        for (const place of places ?? []) place.undo()
-        return this.#leave(asked, error)
-      },
+    const charge = this.#needs.charging.take(asked, counted, identity)
+    if (!(charge instanceof Promise)) return this.#decide(asked, charge)
+    return charge.then(
+      (charge) => this.#decide(asked, charge),
+      (error: unknown) => this.#leave(asked, error),
     )
+  }
+
+  #decide(asked: Asked, charge: Charge | undefined): GuardDecision {
+    if (!charge) return this.#turnAway(asked, 'guard.refused', unavailable(STORE_AWAY_SECONDS))
+    if (charge.taken.admitted) return this.#admit(asked.charge(charge.limits, charge.taken))
+    return this.#refuse(asked, charge)
   }
 
   /** Whoever is turned away comes back at a time of their own, the same however often they ask. */
@@ -296,11 +270,7 @@ export class RequestGuard implements Guard {
     return this.#turnAway(asked, 'guard.refused', { ...NO_LIMIT, code: 'FORBIDDEN', retryAfterSeconds: 0 })
   }
 
-  #refuse(
-    asked: Asked,
-    spent: { readonly kind: RefusalReason['kind']; readonly limits: readonly AppliedLimit[]; readonly taken: Taken },
-  ): GuardDecision {
-    const { kind, limits, taken } = spent
+  #refuse(asked: Asked, { kind, limits, taken }: Charge): GuardDecision {
     const retryAfterSeconds = Math.max(1, Math.ceil(taken.retryAfterMs / 1000))
     const reason = { code: 'RATE_LIMITED', retryAfterSeconds, limits, counts: taken.counts, kind } as const
     return this.#turnAway(asked, 'guard.refused', reason)
@@ -362,23 +332,6 @@ const bringsCredentials = (request: GuardRequest) =>
 /** Of anonymous callers, whose pages go first and whose API calls next. */
 function isShedAt(level: LoadLevel, { requestClass }: Asked): boolean {
   return level === 3 || requestClass === 'document' || (level === 2 && requestClass === 'api')
-}
-
-/** What a request costs in each of its limits; undefined where it is one point in each, as nearly always. */
-function costsOf(limits: readonly AppliedLimit[], request: GuardRequest): Costs {
-  for (let index = 0; index < limits.length; index++)
-    if (limits[index]!.cost !== 1) return limits.map(({ cost, name }) => costOf(cost, name, request))
-  return undefined
-}
-
-function costOf(cost: AppliedLimit['cost'], name: string, request: GuardRequest): number {
-  if (typeof cost === 'number') return cost
-  const points = cost(request)
-  if (Number.isInteger(points) && points >= 0 && points <= MOST_POINTS) return points
-  throw new HoldfastError(
-    'INVALID_OPTION',
-    `the cost function of the limit ${JSON.stringify(name)} returned ${String(points)}; it must return a whole number from 0 to ${MOST_POINTS}`,
-  )
 }
 
 /** FNV-1a: spreads texts over numbers, and is no secret. */

@@ -101,8 +101,10 @@ export class Identification {
 
   #ownKey(request: GuardRequest, caller: Identity | undefined): string | undefined {
     try {
-      const key = this.#options.key?.(request, caller ?? {})
+      const key: unknown = this.#options.key?.(request, caller ?? {})
       if (key === undefined || isText(key)) return key
+      // A promise is nobody's from here on, and what it rejects with must not end the process.
+      if (key instanceof Promise) key.catch(() => {})
       throw new TypeError('key must return a text that is not empty, or undefined')
     } catch (error) {
       this.#tell('key', error, 'such requests count for their user, session or address')

@@ -1,6 +1,7 @@
 import { readRateLimit } from '../config/rate-limit.ts'
 import type { AppliedLimit } from '../guard/applied-limit.ts'
 import { Listed } from '../guard/caller-lists.ts'
+import { Charging } from '../guard/charging.ts'
 import { API_PREFIXES } from '../guard/classify.ts'
 import { ClientAddresses } from '../guard/client-address.ts'
 import { type Guard, RequestGuard } from '../guard/guard.ts'
@@ -91,8 +92,12 @@ export function createGuard(options: GuardOptions = {}): Guard {
     clock,
     routes,
     counters,
-    shared: store && new StoreCounting(store, counters, options.instances ?? 1),
-    networks,
+    charging: new Charging({
+      counters,
+      shared: store && new StoreCounting(store, counters, options.instances ?? 1),
+      networks,
+      addresses,
+    }),
     shedding,
     addresses,
     identification,

@@ -98,6 +98,16 @@ describe('cost', () => {
     expect(await statuses(3, () => ask('GET', '/api/x'))).toEqual([200, 200, 429])
   })
 
+  test('a promise is no cost and no key, and what it rejects with ends nothing', async () => {
+    const rejects = (async () => {
+      throw new Error('later')
+    }) as () => never
+    const { guard } = guarded({ rules: { '/api/*': { limit: 10, windowMs: 60_000, cost: rejects } } })
+    expect(() => guard.check(ask('GET', '/api/x'))).toThrow(/returned \[object Promise\]/)
+    const { statuses } = guarded({ rules: { '/api/*': '1/minute' }, key: rejects })
+    expect(await statuses(2, () => ask('GET', '/api/x'))).toEqual([200, 429])
+  })
+
   test.each([Number.NaN, -1, 1.5, Number.POSITIVE_INFINITY, '3'])('a cost of %s is a bug that is told', (cost) => {
     const { guard } = guarded({ rules: { '/api/*': { limit: 10, windowMs: 60_000, cost: () => cost as number } } })
     expect(() => guard.check(ask('GET', '/api/x'))).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }))

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { HoldfastError } from '../../src/errors/errors.ts'
 import { Events } from '../../src/events/events.ts'
 import { Listed } from '../../src/guard/caller-lists.ts'
+import { Charging } from '../../src/guard/charging.ts'
 import { ClientAddresses } from '../../src/guard/client-address.ts'
 import type { Attempt, CounterStore, Taken } from '../../src/guard/counters.ts'
 import type { GuardDecision, PassDecision } from '../../src/guard/decision.ts'
@@ -48,8 +49,12 @@ function onStore(limits: readonly Limit[], options: { instances?: number } = {})
     clock,
     routes,
     counters,
-    shared: new StoreCounting(counterStore, counters, options.instances ?? 1),
-    networks: undefined,
+    charging: new Charging({
+      counters,
+      shared: new StoreCounting(counterStore, counters, options.instances ?? 1),
+      networks: undefined,
+      addresses,
+    }),
     shedding: undefined,
     addresses,
     identification: new Identification({
