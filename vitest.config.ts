@@ -26,13 +26,11 @@ const long = 'test/long/**/*.test.ts'
 const packages = '**/node_modules/**'
 
 /**
- * Tests of what happens within some milliseconds of another process, a server or a browser: one file at a time, because a
- * neighbour that takes the processor from them makes them late.
+ * Tests of what happens within some milliseconds of another process or a server: after the others and two files at a time,
+ * because a neighbour that takes the processor from them makes them late. They wait far more than they compute.
  */
 const alone = servers.filter((file) =>
-  /[\\/](redis|keyv)[\\/]|two-instances|shared-tier|fleet|owner-quota-redis|trouble|browser[\\/]|dashboard|start\.test/.test(
-    file,
-  ),
+  /[\\/](redis|keyv)[\\/]|two-instances|shared-tier|fleet|owner-quota-redis|trouble|browser[\\/]/.test(file),
 )
 
 /** What builds and starts what tests need; each installs it where it is missing. */
