@@ -13,6 +13,7 @@ import { type OptionTable, optionsOf } from '../config/options.ts'
 import { HoldfastError } from '../errors/errors.ts'
 import type { Milliseconds } from '../time/clock.ts'
 import type { SpendableQuota } from './dispatcher.ts'
+import type { UseNotes } from './key-uses.ts'
 import type { QuotaAnswer } from './quota-answer.ts'
 
 /** A key and whom its calls are counted for, as `keysOf` of a vault gives it. `id` is only handed on. */
@@ -82,6 +83,12 @@ export interface BatchOptions<Request, Result> {
    * Where an answer cannot be written nothing more is sent. For one process at a time. Default: none.
    */
   readonly journal?: string
+  /**
+   * The vault that the keys are from: notes there, by their ids, when they were used (`lastUsedAt`), for each at its first
+   * call and once a minute after that. The batch resolves when that is written, except where it ends early. A vault that
+   * cannot note it (or not within 10 s) stops no call: a process warning says so, once. Default: nothing is noted.
+   */
+  readonly vault?: UseNotes
   /** Told of every request that is settled, and whenever a wait begins or ends. What it throws or rejects with is ignored. */
   readonly onProgress?: (progress: BatchProgress) => void
 }
@@ -136,6 +143,10 @@ export const BATCH_OPTIONS = optionsOf(
     sendTimeoutMs: { means: 'one call, from `send` to its end', accepts: milliseconds(), preset: '60000 ms' },
     signal: { means: 'ends the batch', accepts: anAbortSignal },
     journal: { means: 'a file that keeps answers, to go on from', accepts: text('a path') },
+    vault: {
+      means: 'notes there when keys were used',
+      accepts: anObjectWith('what createKeyVault resolves to', 'touch'),
+    },
     onProgress: { means: 'told how far it is', accepts: aFunction() },
   } satisfies OptionTable<keyof BatchOptions<unknown, unknown>>,
   'call',

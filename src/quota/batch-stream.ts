@@ -56,9 +56,9 @@ export async function* batchStream<Request, Result>(
     }
     if (stream.failure) throw stream.failure.error
   } finally {
+    await stream.close()
     unlisten?.()
     cancelAlarm?.()
-    await stream.close()
   }
 }
 
@@ -156,9 +156,11 @@ class Stream<Request, Result> implements Work<Request, Result> {
   }
 
   async close(): Promise<void> {
-    const left = new HoldfastError('CLOSED', 'batchStream: its reader left')
-    this.end(left, left)
-    this.#spread.leave()
+    if (this.inside > 0 || !this.isOver) {
+      const left = new HoldfastError('CLOSED', 'batchStream: its reader left')
+      this.end(left, left)
+    }
+    await this.#spread.leave()
     // An input that never answers is nobody's wait any more.
     if (!this.isOver) new Promise((resolve) => resolve(this.#input.return?.())).catch(() => {})
     await this.#journal?.close()

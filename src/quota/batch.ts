@@ -121,7 +121,7 @@ class Batch<Request, Result> implements Work<Request, Result> {
     try {
       await this.#finished.promise
     } finally {
-      this.#spread.leave()
+      await this.#spread.leave()
       cancelAlarm()
       signal?.removeEventListener('abort', abort)
     }

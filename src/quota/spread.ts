@@ -7,6 +7,7 @@ import { call } from './call.ts'
 import type { Contender } from './contender.ts'
 import { type Dispatcher, tooDear } from './dispatcher.ts'
 import type { Keeping } from './keeping.ts'
+import { KeyUses } from './key-uses.ts'
 import type { Lane } from './lane.ts'
 import type { OwnerKeys } from './owner-keys.ts'
 import type { RequestLine } from './request-line.ts'
@@ -37,6 +38,7 @@ export class Spread<Request, Result> implements Contender {
   readonly #keys: ReadonlyMap<string, OwnerKeys>
   readonly #line: RequestLine
   readonly #keeping: Pick<Keeping<Result>, 'failed' | 'keep'> | undefined
+  readonly #uses: KeyUses | undefined
   readonly #concurrency: number
   readonly #maxAttempts: number
   readonly #sendTimeoutMs: Milliseconds
@@ -62,6 +64,7 @@ export class Spread<Request, Result> implements Contender {
     this.#keys = keys
     this.#line = given.line
     this.#keeping = keeping
+    this.#uses = options.vault && new KeyUses(options.vault, dispatcher.clock)
     this.#concurrency = options.concurrency ?? DEFAULT_CONCURRENCY
     this.#maxAttempts = options.maxAttempts ?? DEFAULT_ATTEMPTS
     this.#sendTimeoutMs = options.sendTimeoutMs ?? DEFAULT_SEND_TIMEOUT_MS
@@ -87,16 +90,18 @@ export class Spread<Request, Result> implements Contender {
     this.#dispatcher.serve()
   }
 
-  /** All is settled, or nobody asks any more. */
-  leave(): void {
+  /** All is settled, or nobody asks any more. Resolves once the uses of keys are noted; at once where it was ended. */
+  async leave(): Promise<void> {
     this.#unlisten?.()
     // Sends that did not listen to their signal keep no place any more.
     this.#ending.abort()
     this.#dispatcher.leave(this)
+    await this.#uses?.noted()
   }
 
   /** Ends it early: what was sent is settled with another reason than what was not. */
   end(reason: unknown, sentReason: unknown): void {
+    this.#uses?.drop()
     if (this.#ending.signal.aborted) return
     this.#ending.abort(reason)
     this.#rejectQueued(reason)
@@ -127,6 +132,7 @@ export class Spread<Request, Result> implements Contender {
     // Its last key died, or another batch used it, while the call was being taken.
     if (!key) return
     this.#underWay++
+    if (key.id !== undefined) this.#uses?.used(key.id)
     void this.#send(this.#line.shift()!, lane, keys, key, opens)
   }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { type BatchProgress, batch, createOwnerQuota, HoldfastError, type OwnerQuota } from 'holdfast'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { createVirtualClock } from '../../src/simulator/virtual-clock.ts'
 import { Refused, seeded, Upstream } from './upstream.ts'
 
@@ -699,4 +699,75 @@ test('whatever answers come and however late, every request is settled once and 
     ),
     { numRuns: 60 },
   )
+})
+
+describe('the uses of keys', () => {
+  const KEYS = [
+    { key: 'k', owner: 'a', id: 'id k' },
+    { key: 'l', owner: 'b', id: 'id l' },
+  ]
+  const warnings = async (run: () => Promise<unknown>) => {
+    const emitWarning = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    try {
+      await run()
+      return emitWarning.mock.calls.map(([text]) => String(text))
+    } finally {
+      emitWarning.mockRestore()
+    }
+  }
+
+  test('are noted in the vault: at the first call, once a minute after that, one at a time, and before it resolves', async () => {
+    const { clock, quota, finish } = world({ limit: 10 })
+    const noted: Array<readonly [string, number]> = []
+    let atOnce = 0
+    const began = clock.monotonic()
+    const vault = {
+      touch: async (id: string) => {
+        expect(++atOnce).toBe(1)
+        await clock.sleep(5)
+        atOnce--
+        noted.push([id, Math.floor((clock.monotonic() - began) / 60_000)])
+      },
+    }
+    await finish(batch(numbers(140), { keys: KEYS, quota, vault, send: async (n) => n }))
+    const minutes = (id: string) => noted.filter(([of]) => of === id).map(([, minute]) => minute)
+    expect(minutes('id k')).toEqual([0, 1])
+    expect(minutes('id l')).toEqual([0, 1])
+  })
+
+  test('stop no call where they cannot be noted: a warning says so, once, and shows no key', async () => {
+    const { quota, finish } = world({ limit: 10 })
+    const touch = vi.fn(async () => {
+      throw Object.assign(new Error('k'), { code: 'DATABASE_UNAVAILABLE' })
+    })
+    const said = await warnings(async () => {
+      const results = await finish(batch(numbers(50), { keys: KEYS, quota, vault: { touch }, send: async (n) => n }))
+      expect(outcomes(results)).toEqual(numbers(50))
+    })
+    expect(said).toEqual([expect.stringContaining('(DATABASE_UNAVAILABLE)')])
+    expect(touch).toHaveBeenCalledTimes(1)
+  })
+
+  test('hold up the end of a batch no longer than 10 s, and not where it is ended early', async () => {
+    const { clock, quota } = world({ limit: 100 })
+    const vault = { touch: () => new Promise<void>(() => {}) }
+    const options = { keys: KEYS, quota, vault, send: async (n: number) => n }
+    const stop = new AbortController()
+    const endedAt: number[] = []
+    const began = clock.monotonic()
+    const ends = (running: Promise<unknown>) => running.then(() => endedAt.push(clock.monotonic() - began))
+    const said = await warnings(async () => {
+      const hanging = ends(batch(numbers(4), options))
+      const ended = ends(
+        batch(numbers(4), { ...options, signal: stop.signal, send: () => new Promise<number>(() => {}) }),
+      )
+      const late = ends(batch(numbers(4), { ...options, deadlineMs: 3_000 }))
+      await clock.advance(1_000)
+      stop.abort()
+      await clock.advance(20_000)
+      await Promise.all([hanging, ended, late])
+    })
+    expect(endedAt).toEqual([1_000, 3_000, 10_000])
+    expect(said).toHaveLength(3)
+  })
 })

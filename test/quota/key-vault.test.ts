@@ -4,7 +4,15 @@ import { rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
-import { createHoldfast, createKeyVault, type KeyVault, type KeyVaultOptions } from 'holdfast'
+import {
+  batch,
+  batchStream,
+  createHoldfast,
+  createKeyVault,
+  createOwnerQuota,
+  type KeyVault,
+  type KeyVaultOptions,
+} from 'holdfast'
 import pg from 'pg'
 import { afterEach, describe, expect, inject, test, vi } from 'vitest'
 import { KeyRing } from '../../src/secrets/key-ring.ts'
@@ -471,6 +479,22 @@ async function usesAllOf(database: string | object): Promise<void> {
   expect(await after.ownerOf('key 0')).toBeUndefined()
   expect(await after.cleanUp({ olderThanMs: 0 })).toBe(1)
 }
+
+test('a batch notes in the vault which keys it used', async () => {
+  const clock = createVirtualClock()
+  const vault = await createKeyVault({ secret: SECRET, clock })
+  cleanUps.push(() => vault.close())
+  await vault.add('first', { owner: 'anna' })
+  await vault.add('primary', { owner: 'anna', primary: true })
+  await clock.advance(5_000)
+  const quota = createOwnerQuota({ limit: 10, windowMs: 10_000, clock })
+  const send = async () => {}
+  const keys = await vault.keysOf('anna')
+  await batch([1, 2, 3], { keys, quota, vault, send })
+  expect((await vault.keysOf('anna')).map(({ lastUsedAt }) => lastUsedAt)).toEqual([new Date(clock.now()), null])
+  for await (const _ of batchStream([1], { keys: keys.slice(1), quota, vault, send }));
+  expect((await vault.keysOf('anna')).map(({ lastUsedAt }) => lastUsedAt)).not.toContain(null)
+})
 
 test('a vault keeps its keys in a Kysely instance of the user, and leaves it open', async () => {
   const { Kysely, SqliteDialect } = await import('kysely')
