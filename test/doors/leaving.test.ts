@@ -260,3 +260,40 @@ test.each(['Express', 'Fastify'] as const)(
     await expect.poll(() => post(port)).toBe(200)
   },
 )
+
+test.each(['Express', 'Fastify'] as const)(
+  'in %s an answer that was cut off gives nothing back, whatever its status said',
+  async (framework) => {
+    const guard = createGuard({ rules: { '/x': '9/minute' }, shedding: false })
+    open.push(() => guard.close())
+    const begun = () => {
+      const stream = new Readable({ read() {} })
+      stream.push('taken')
+      return stream
+    }
+    let server: Server
+    if (framework === 'Express') {
+      const app = express()
+      app.use(expressGuard({ guard }))
+      app.post('/x', (request, response) => {
+        if ('x-slow' in request.headers) begun().pipe(response.status(409))
+        else response.end('in')
+      })
+      server = createServer(app)
+    } else {
+      const app = createFastify({ forceCloseConnections: true })
+      await app.register(fastifyHoldfast, { guard })
+      app.post('/x', (request, reply) => ('x-slow' in request.headers ? reply.code(409).send(begun()) : 'in'))
+      await app.ready()
+      server = app.server
+    }
+    const { port } = await listening(server)
+    const socket = slowly(port)
+    await new Promise((resolve) => socket.once('data', resolve))
+    socket.destroy()
+    await expect.poll(() => connections(server)).toBe(0)
+    const next = await fetch(`http://127.0.0.1:${port}/x`, { method: 'POST' })
+    expect(next.headers.get('x-ratelimit-remaining')).toBe('7')
+    await next.text()
+  },
+)

@@ -12,6 +12,7 @@ import { Identification } from '../../src/guard/identification.ts'
 import type { Limit } from '../../src/guard/limit.ts'
 import { Lookup } from '../../src/guard/lookup.ts'
 import { MemoryCounters } from '../../src/guard/memory-counters.ts'
+import { NetworkLimits } from '../../src/guard/network-limits.ts'
 import { PathList } from '../../src/guard/patterns.ts'
 import { Routes } from '../../src/guard/routes.ts'
 import { Rules } from '../../src/guard/rules.ts'
@@ -45,6 +46,7 @@ function onStore(limits: readonly Limit[], options: { instances?: number } = {})
   const nowhere = new PathList([], 'publicPaths')
   const routes = new Routes(rules, { healthPaths: nowhere, publicPaths: nowhere, apiPrefixes: ['/api'] })
   const addresses = new ClientAddresses({ proxies: readTrustedProxies(false), believesFramework: false })
+  const networks = new NetworkLimits(counters, { per56: 1, per48: 1 })
   const guard = new RequestGuard({
     clock,
     routes,
@@ -52,7 +54,7 @@ function onStore(limits: readonly Limit[], options: { instances?: number } = {})
     charging: new Charging({
       counters,
       shared: new StoreCounting(counterStore, counters, options.instances ?? 1),
-      networks: undefined,
+      networks,
       addresses,
     }),
     shedding: undefined,
@@ -87,7 +89,7 @@ function onStore(limits: readonly Limit[], options: { instances?: number } = {})
     }
     return found
   }
-  return { store, check, statuses, events }
+  return { store, guard, check, statuses, events }
 }
 
 const hourly = (limit: number, onStoreError: 'local' | 'open' | 'closed'): Limit => ({
@@ -131,6 +133,15 @@ describe('while the store is away', () => {
     expect(JSON.parse(decision.body)).toMatchObject({ code: 'SERVICE_UNAVAILABLE', retryAfterSeconds: 5, status: 503 })
     store.state = 'up'
     expect(await statuses(2)).toEqual([200, 429])
+  })
+
+  test.each(['away', 'misused'] as const)('… nor in the network of its address, also where it is %s', async (state) => {
+    const { store, guard } = onStore([hourly(1, 'closed')])
+    const from = () => guard.check(ask('POST', '/costly', { remoteAddress: '2001:db8::1' }))
+    store.state = state
+    for (let time = 0; time < 3; time++) await Promise.resolve(from()).catch(() => {})
+    store.state = 'up'
+    expect((await from()).action).toBe('pass')
   })
 
   test('of several limits each does as its rule says', async () => {
