@@ -480,6 +480,36 @@ describe('ends', () => {
     expect(outcomes(await go())).toEqual([1])
   })
 
+  test('an owner that was stopped with 0 beside another, and raised between two batches, is used by the second', async () => {
+    const { clock, quota, finish } = world({ limit: 5 })
+    const keys = [...KEY, { key: 'l', owner: 'b' }]
+    await quota.setLimit('b', 0)
+    const used: string[] = []
+    const send = async (_: number, key: string) => void used.push(key)
+    await finish(batch(numbers(3), { keys, quota, send }))
+    expect(used).not.toContain('l')
+    await quota.setLimit('b', 5)
+    await clock.advance(20_000)
+    await finish(batch(numbers(10), { keys, quota, send }))
+    expect(used.filter((key) => key === 'l')).toHaveLength(5)
+  })
+
+  test('an owner that was reset between two batches waits for no 429 of the first', async () => {
+    const { clock, quota, finish } = world({ limit: 5 })
+    const refused = async () => {
+      throw new Refused(3_600_000)
+    }
+    await finish(batch([1], { keys: KEY, quota, deadlineMs: 1_000, send: refused }))
+    await quota.reset('a')
+    const began = clock.monotonic()
+    let sentAt = Number.POSITIVE_INFINITY
+    const send = async () => {
+      sentAt = clock.monotonic()
+    }
+    await finish(batch([1], { keys: KEY, quota, deadlineMs: 60_000, send }))
+    expect(sentAt - began).toBeLessThan(1_000)
+  })
+
   test('a late answer that tells no end takes nothing from the window that has begun since', async () => {
     const { clock, quota, finish } = world({ limit: 5, windowMs: 10_000 })
     const running = batch(numbers(6), {
