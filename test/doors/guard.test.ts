@@ -191,6 +191,15 @@ describe('around web-standard handlers', () => {
     }
   })
 
+  test('no handler runs for a client that has left, and its place is free', async () => {
+    let ran = 0
+    const guarded = withGuard(() => new Response(String(++ran)), { ...base, rules: { '*': '1000/minute' } })
+    for (let time = 0; time < 3; time++) await guarded(request({ signal: AbortSignal.abort() }))
+    expect(ran).toBe(0)
+    expect(await (await guarded(request())).text()).toBe('1')
+    await guarded.close()
+  })
+
   test('a handler that never ends gives its place back when its client leaves', async () => {
     const guarded = withGuard(
       (asked: Request) => (asked.headers.has('x-hang') ? new Promise<Response>(() => {}) : new Response()),

@@ -367,6 +367,29 @@ describe('maxInFlight is a cap, whatever is waited for', () => {
     await guard.close()
   })
 
+  test('… nor where skip answers later and a cost is a bug then', async () => {
+    const guard = createGuard({
+      shedding: { maxInFlight: 2 },
+      skip: async () => false,
+      rules: { '/broken': { limit: 5, windowMs: 1_000, cost: () => -1 } },
+    })
+    for (let time = 0; time < 4; time++)
+      await expect(guard.check(ask('POST', '/broken', { userId: 'u' }))).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+      })
+    expect((await guard.check(ask('POST', '/x', { userId: 'u' }))).action).toBe('pass')
+    await guard.close()
+  })
+
+  test('health paths arrive whatever is under way', async () => {
+    const guard = createGuard({ shedding: { maxInFlight: 1 }, rules: { '*': '100/minute' } })
+    const decision = await guard.check(ask('POST', '/api/x'))
+    expect((await guard.arrive(ask('GET', '/api/x'))).action).toBe('refuse')
+    expect((await guard.arrive(ask('GET', '/health'))).action).toBe('pass')
+    if (decision.action === 'pass') await decision.settle(200)
+    await guard.close()
+  })
+
   test('what is given back frees its place, by its status and by the handler, once', async () => {
     const guard = createGuard({ shedding: { maxInFlight: 1 }, rules: { '*': '100/minute' } })
     const enter = async () => guard.check(ask('POST', '/api/x', { userId: 'u' }))
