@@ -36,19 +36,23 @@ export class MembershipRows implements MembershipStore {
   readonly #time: LedgerTime
   readonly #writes: MembershipWrites
   #turn = 0
-  /** The database's clock minus our monotonic one, where the ledger's time is the database's. */
-  #theirOffsetMs: Milliseconds | undefined
+  /** The ledger's clock minus our monotonic one, when `#turn` was seen. */
+  #seenOffsetMs: Milliseconds
+  /** Whether that clock is the database's, of which we know no more than we have seen. */
+  #isTheirs = false
 
   constructor(database: Database, clock: Clock) {
     this.#database = database
     this.#clock = clock
+    this.#seenOffsetMs = clock.now() - clock.monotonic()
     this.#time = new LedgerTime(clock)
     this.#writes = new MembershipWrites(clock, this.#time)
   }
 
   look(): Look {
     const clock = this.#clock
-    return { turn: this.#turn, offsetMs: this.#theirOffsetMs ?? clock.now() - clock.monotonic() }
+    const offsetMs = this.#isTheirs ? this.#seenOffsetMs : clock.now() - clock.monotonic()
+    return { turn: this.#turn, offsetsMs: [this.#seenOffsetMs, offsetMs] }
   }
 
   open(): Promise<void> {
@@ -224,6 +228,8 @@ export class MembershipRows implements MembershipStore {
 
   #saw(connection: DatabaseConnection, row: { readonly turn?: unknown; readonly now?: unknown }): void {
     this.#turn = Number(row.turn)
-    if (this.#time.isTheirs(connection)) this.#theirOffsetMs = this.#time.of(row) - this.#clock.monotonic()
+    this.#isTheirs = this.#time.isTheirs(connection)
+    const now = this.#isTheirs ? this.#time.of(row) : this.#clock.now()
+    this.#seenOffsetMs = now - this.#clock.monotonic()
   }
 }

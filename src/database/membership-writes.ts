@@ -119,7 +119,8 @@ export class MembershipWrites {
         continue
       }
       const sentAt = offsetMs + sentMs
-      const driftMs = offsetMs - look.offsetMs
+      // A step before it was sent, too: what was saved since that turn was saved by a clock that stood elsewhere.
+      const driftMs = furthest(look.offsetsMs.map((before) => offsetMs - before))
       const arriving = { sentAt, writer: this.#writer, writerMs: sentMs, seenTurn: look.turn, driftMs }
       const later = judge(row, arriving, now)
       if (later === 'standing') continue
@@ -127,7 +128,11 @@ export class MembershipWrites {
       if (later === 'arriving')
         settled.push({ row, sentMs, driftMs, guilds, listHash: guilds ? listHash(guilds) : NO_LIST })
       // Forgotten as of now, which is later than either: what was asked before now might be older than the one that stood.
-      else settled.push({ row, sentMs: this.#clock.monotonic(), driftMs: 0, guilds: null, listHash: NO_LIST })
+      // When now is, is in doubt as much as they were.
+      else {
+        const sentMs = this.#clock.monotonic()
+        settled.push({ row, sentMs, driftMs: furthest([driftMs, row.driftMs]), guilds: null, listHash: NO_LIST })
+      }
     }
     if (settled.length > 0) {
       await this.#settle({ connection, database }, settled, { turn, now, offsetMs })
@@ -276,4 +281,9 @@ function listHash(guilds: readonly KeptGuild[]): string {
   for (const { id, standing } of guilds) text += `${id} ${standing},`
   const hash = Buffer.from(fingerprint(text), 'base64url').readBigInt64BE()
   return String(hash || 1n)
+}
+
+/** Of some drifts, the one that is furthest from none. */
+function furthest(drifts: readonly Milliseconds[]): Milliseconds {
+  return drifts.reduce((most, drift) => (Math.abs(drift) > Math.abs(most) ? drift : most))
 }

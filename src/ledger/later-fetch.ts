@@ -4,7 +4,7 @@ import type { Milliseconds } from '../time/clock.ts'
 export interface StandingFetch {
   readonly sentAt: Milliseconds
   readonly savedAt: Milliseconds
-  /** How far the clock had moved between its being sent and its being saved; what was no step is nearly 0. */
+  /** How far the clock had moved until it was saved, since the process that saved it had last seen the ledger; what was no step is nearly 0. */
   readonly driftMs: Milliseconds
   /** Which write to the ledger it was saved by; they are counted, without a clock. 0: never saved. */
   readonly turn: number
@@ -21,7 +21,7 @@ export interface ArrivingFetch {
   readonly writerMs: Milliseconds
   /** The newest turn that this process had seen before it was sent. */
   readonly seenTurn: number
-  /** How far the wall clock has moved against the monotonic one since then; what was not a clock's step is nearly 0. */
+  /** How far the wall clock has moved against the monotonic one since that was seen; what was not a clock's step is nearly 0. */
   readonly driftMs: Milliseconds
 }
 

@@ -129,8 +129,8 @@ export class Ledger implements MembershipLedger {
 
   /** What is known of the ledger before a fetch is sent; handed back to `note` with its answer. */
   look(): Asking {
-    const { turn, offsetMs } = this.#queue.look
-    return { turn, offsetMs, order: ++this.#order }
+    const { turn, offsetsMs } = this.#queue.look
+    return { turn, offsetsMs, order: ++this.#order }
   }
 
   /** Takes in what Discord answered about a user: a list, or null where it refused to tell. Costs its caller no time, and never fails. */

@@ -14,8 +14,11 @@ export interface KeptGuild {
 export interface Look {
   /** The newest write that was seen. */
   readonly turn: number
-  /** The ledger's clock minus this process's monotonic one, then. */
-  readonly offsetMs: Milliseconds
+  /**
+   * The ledger's clock minus this process's monotonic one: when that was seen (or the process began), when it was asked,
+   * and later when it was answered. They differ where the clock was set.
+   */
+  readonly offsetsMs: readonly Milliseconds[]
 }
 
 /** An answered fetch, or (guilds null) that the user is to be forgotten as of a moment. */

@@ -60,16 +60,20 @@ export class WriteQueue {
   #lost = 0
   #closed = false
   #store: MembershipStore | undefined
+  /** The clock's distance from the monotonic one when we began. */
+  readonly #beganOffsetMs: Milliseconds
 
   constructor(needs: WriteQueueNeeds) {
     this.#needs = needs
+    this.#beganOffsetMs = needs.clock.now() - needs.clock.monotonic()
     this.#prunedAt = needs.clock.monotonic() - PRUNE_EVERY_MS
   }
 
   /** What is known of the ledger now, for a fetch that is about to be sent. */
   get look(): Look {
     const { clock } = this.#needs
-    return this.#store?.look() ?? { turn: 0, offsetMs: clock.now() - clock.monotonic() }
+    const offsetMs = clock.now() - clock.monotonic()
+    return this.#store?.look() ?? { turn: 0, offsetsMs: [this.#beganOffsetMs, offsetMs] }
   }
 
   /** The users that wait. */
@@ -89,7 +93,9 @@ export class WriteQueue {
     }
     const held = this.#waiting.get(userId)
     if (held && held.sentMs > sentMs) return true
-    const waiting: Waiting = { sentMs, look, raw: guilds ?? undefined, guilds: null }
+    const { turn, offsetsMs } = look
+    const known = { turn, offsetsMs: [...offsetsMs, ...this.look.offsetsMs] }
+    const waiting: Waiting = { sentMs, look: known, raw: guilds ?? undefined, guilds: null }
     if (held && hasList(held)) this.#lists--
     if (!held && this.#waiting.size >= USERS) {
       this.#lost++

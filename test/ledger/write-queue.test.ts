@@ -5,7 +5,7 @@ import { Events, type HoldfastEvent } from '../../src/events/events.ts'
 import type { AnsweredFetch, MembershipStore } from '../../src/ledger/membership-store.ts'
 import { WriteQueue } from '../../src/ledger/write-queue.ts'
 
-const LOOK = { turn: 0, offsetMs: 0 }
+const LOOK = { turn: 0, offsetsMs: [0] }
 const list = (id: string, permissions = '8') => [{ id, name: `guild ${id}`, icon: null, owner: false, permissions }]
 
 function house() {
