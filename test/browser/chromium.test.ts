@@ -86,8 +86,9 @@ describe.skipIf(path === undefined)('in real Chromium', () => {
         .filter((entry) => entry.tab === tab)
         .map(({ path }) => Number(path.slice('/api/'.length)))
       const waited = order.filter((number) => !Number.isNaN(number))
-      // Up to six are on their way at once; the network may change their places, nothing else does.
-      for (const [place, number] of waited.entries()) expect(Math.abs(number - place)).toBeLessThan(6)
+      // Up to six are on their way at once; the network may change their places, and one that is slow there is overtaken by
+      // those that take the places of the others. Nothing else changes them.
+      for (const [place, number] of waited.entries()) expect(Math.abs(number - place)).toBeLessThan(10)
     }
     for (const page of tabs) expect(await page.evaluate(() => window.client.waitingUntil)).toBe(null)
   })
