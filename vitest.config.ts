@@ -33,6 +33,9 @@ const alone = servers.filter((file) =>
   /[\\/](redis|keyv)[\\/]|two-instances|shared-tier|fleet|owner-quota-redis|trouble|browser[\\/]/.test(file),
 )
 
+/** Tests of deadlines that only count while the process had a processor: one file at a time, with nothing beside it. */
+const single = alone.filter((file) => /redis[\\/]connection\.test/.test(file))
+
 /** What builds and starts what tests need; each installs it where it is missing. */
 const setups = ['build', 'global-redis', 'postgres', 'chromium'].map((name) => `test/support/${name}.ts`)
 
@@ -71,7 +74,8 @@ export default defineConfig({
         exclude: [long, packages, ...alone],
         globalSetup: setups,
       }),
-      project('alone', { include: alone, exclude: [packages], globalSetup: setups }),
+      project('alone', { include: alone, exclude: [packages, ...single], globalSetup: setups }),
+      project('single', { include: single, exclude: [packages], globalSetup: setups }),
       /** What takes long, or needs other people's builds and clients: `npm run test:long`. */
       project('long', {
         include: [long],
