@@ -2,6 +2,8 @@ import { closedError, HoldfastError } from '../errors/errors.ts'
 import { type KeyRing, Names, randomId } from '../secrets/key-ring.ts'
 import type { Clock, Milliseconds } from '../time/clock.ts'
 import { abandonable, withDeadline } from '../time/deadline.ts'
+import { isOwner, namelessCause } from './key-owner.ts'
+import { contextOf, openedRow } from './key-seal.ts'
 import type { KeyRow, KeyStore } from './key-store.ts'
 
 /** A key that the vault holds. */
@@ -57,7 +59,6 @@ export interface KeyVault {
 }
 
 const LONGEST_KEY = 4_096
-const LONGEST_OWNER = 512
 const PAGE = 100
 /** Processes that change one row at once: whoever comes second looks again. */
 const TRIES = 5
@@ -339,7 +340,7 @@ class SealedVault implements KeyVault {
   }
 
   #opened(row: KeyRow): string | undefined {
-    return this.#ring.open(row.sealed, contextOf(row)) ?? this.#ring.open(row.sealed, firstContextOf(row))
+    return openedRow(this.#ring, row)
   }
 
   #name(method: string, key: unknown): string {
@@ -365,32 +366,6 @@ function asVaultKey(row: KeyRow, key: string): VaultKey {
     createdAt: new Date(row.createdAt),
     lastUsedAt: row.lastUsedAt === null ? null : new Date(row.lastUsedAt),
   }
-}
-
-/** What a row is sealed for. JSON, so that no two of them are the same text. */
-function contextOf({ owner, id, version, limit }: Pick<KeyRow, 'owner' | 'id' | 'version' | 'limit'>): string {
-  return JSON.stringify(['holdfast vault key 2', owner, id, version, limit])
-}
-
-/** What rows were sealed for before their limits were: they open until they are sealed anew. */
-function firstContextOf({ owner, id, version }: KeyRow): string {
-  return JSON.stringify(['holdfast vault key', owner, id, version])
-}
-
-function isOwner(value: unknown): value is string {
-  // PostgreSQL has no place for a NUL in a text; refused everywhere, so that a vault can move.
-  const isText = typeof value === 'string' && value !== '' && value.length <= LONGEST_OWNER
-  return isText && !value.includes('\u0000') && value.isWellFormed()
-}
-
-/** What can be told of somebody else's error: name and code, where they are plain words, and nothing of its text. */
-function namelessCause(error: unknown, key: string): Error | undefined {
-  if (!(error instanceof Error)) return undefined
-  const isWord = (text: unknown): text is string =>
-    typeof text === 'string' && /^[A-Za-z_]{1,40}$/.test(text) && !text.includes(key) && !key.includes(text)
-  const { name, code } = error as Error & { code?: unknown }
-  const words = [isWord(name) ? name : 'Error', ...(isWord(code) ? [code] : [])]
-  return new Error(words.join(' '))
 }
 
 function invalid(message: string): HoldfastError {
